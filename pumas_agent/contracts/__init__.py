@@ -1,0 +1,1 @@
+"""What crosses a border: the shapes, names and errors that other programs depend on. Imports nothing of ours."""

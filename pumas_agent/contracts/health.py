@@ -1,0 +1,48 @@
+"""Alerts: their codes, severities and the record that becomes one log line a transition."""
+
+from enum import StrEnum
+from typing import Any
+
+from pumas_agent.contracts.model import Contract
+
+
+class AlertCode(StrEnum):
+    """What can be wrong for long enough to tell a person. Append-only; match on these, never on text."""
+
+    BUNDLE_MISSING = "bundle_missing"
+    BUNDLE_INCOMPLETE = "bundle_incomplete"
+    BUNDLE_UNREADABLE = "bundle_unreadable"
+    METADATA_CORRUPT = "metadata_corrupt"
+    LIBRARY_OFFLINE = "library_offline"
+    LIBRARY_UNWRITABLE = "library_unwritable"
+
+
+class Severity(StrEnum):
+    """How much it matters; the log level of the line."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+SEVERITIES: dict[AlertCode, Severity] = {
+    AlertCode.BUNDLE_MISSING: Severity.ERROR,
+    AlertCode.BUNDLE_INCOMPLETE: Severity.ERROR,
+    AlertCode.BUNDLE_UNREADABLE: Severity.ERROR,
+    AlertCode.METADATA_CORRUPT: Severity.ERROR,
+    AlertCode.LIBRARY_OFFLINE: Severity.CRITICAL,
+    AlertCode.LIBRARY_UNWRITABLE: Severity.ERROR,
+}
+
+
+class Alert(Contract):
+    """One standing condition. `model_id` is null when it is about the library itself."""
+
+    code: AlertCode
+    severity: Severity
+    model_id: str | None
+    path: str | None
+    since: str
+    evidence: dict[str, Any]
+    hint: str

@@ -1,0 +1,235 @@
+"""The methods of the socket: names, parameters, results, who may call them, and the envelope around them.
+
+JSON-RPC 2.0, one UTF-8 JSON object a line, over a Unix stream socket. Named parameters only, unknown ones are refused.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from pumas_agent.contracts.dependencies import DependencyRequirementsResolution
+from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
+from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
+from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
+from pumas_agent.contracts.model import Contract
+from pumas_agent.contracts.records import (
+    AgentStatus,
+    HealthReport,
+    LibraryStatus,
+    ModelDetails,
+    ModelList,
+    ReconcileReport,
+    ReindexReport,
+    SearchResult,
+    UpdateFeed,
+)
+
+MAX_FRAME_IN = 1024 * 1024
+MAX_FRAME_OUT = 16 * 1024 * 1024
+SOCKET_PATH_MAX = 107
+"""Bytes of a Unix socket's path, `sun_path` less its NUL (man 7 unix)."""
+
+RequestId = int | str | None
+
+
+class Access(StrEnum):
+    """What a method may do, and so which peers may call it."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+ModelId = Annotated[str, Field(min_length=1, max_length=1024)]
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Offset = Annotated[int, Field(ge=0)]
+
+
+class NoParams(Contract):
+    """A method without parameters."""
+
+
+class ModelParams(Contract):
+    """A method about one model."""
+
+    model_id: ModelId
+
+
+class DescriptorParams(ModelParams):
+    """Which model, and which version of the contract the caller understands."""
+
+    expected_execution_contract_version: int | None = None
+
+
+class DescriptorBatchParams(Contract):
+    """Which models, in the order of the answer."""
+
+    model_ids: Annotated[tuple[ModelId, ...], Field(max_length=1000)]
+
+
+class DependencyParams(ModelParams):
+    """For which platform and backend."""
+
+    platform_context: str | None = None
+    backend_key: str | None = None
+
+
+class FilterParams(Contract):
+    """Filters come before paging: the total is of what matches."""
+
+    limit: Limit = 100
+    offset: Offset = 0
+    model_type: str | None = None
+    storage_kind: StorageKind | None = None
+    bundle_format: BundleFormat | None = None
+    validation_state: AssetValidationState | None = None
+    tags: tuple[str, ...] = ()
+
+
+class SearchParams(FilterParams):
+    """Any text a person types."""
+
+    query: str = Field(max_length=4096)
+    limit: Limit = 50
+
+
+class UpdatesParams(Contract):
+    """Where the caller stands in the feed; limit 0 means the default of 100."""
+
+    cursor: str | None = None
+    limit: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
+class ReconcileParams(Contract):
+    """One model, or everything when null."""
+
+    model_id: ModelId | None = None
+
+
+class HelloParams(Contract):
+    """Who calls, and which methods it cannot do without."""
+
+    client: str = Field(max_length=256)
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+class Hello(Contract):
+    """Who answers."""
+
+    agent: Literal["pumas-agent"] = "pumas-agent"
+    version: str
+    execution_contract_version: int
+    dependency_contract_version: int
+    methods: tuple[str, ...]
+    missing: tuple[str, ...] = Field(description="Of the optional methods, those this agent does not have.")
+
+
+@dataclass(frozen=True, slots=True)
+class MethodContract:
+    """One method of the socket."""
+
+    name: str
+    params: type[Contract]
+    result: type[BaseModel]
+    access: Access
+    summary: str
+
+
+METHODS: dict[str, MethodContract] = {
+    method.name: method
+    for method in (
+        MethodContract(
+            "resolve_model_execution_descriptor",
+            DescriptorParams,
+            ModelExecutionDescriptor,
+            Access.READ,
+            "What a runtime may execute now, and from where.",
+        ),
+        MethodContract(
+            "resolve_model_execution_descriptors_batch",
+            DescriptorBatchParams,
+            DescriptorBatch,
+            Access.READ,
+            "The same for many models; each item has a descriptor or an error.",
+        ),
+        MethodContract(
+            "resolve_model_dependency_requirements",
+            DependencyParams,
+            DependencyRequirementsResolution,
+            Access.READ,
+            "Which packages a model needs.",
+        ),
+        MethodContract("list_models", FilterParams, ModelList, Access.READ, "Rows, newest first."),
+        MethodContract("search_models", SearchParams, SearchResult, Access.READ, "Rows that match a text, best first."),
+        MethodContract("get_model", ModelParams, ModelDetails, Access.READ, "One model whole, with its findings."),
+        MethodContract("get_library_status", NoParams, LibraryStatus, Access.READ, "The state of the library."),
+        MethodContract(
+            "list_model_library_updates_since", UpdatesParams, UpdateFeed, Access.READ, "What changed since a cursor."
+        ),
+        MethodContract(
+            "import_external_diffusers_directory",
+            ExternalBundleSpec,
+            ModelImportResult,
+            Access.WRITE,
+            "Register a bundle where it lies.",
+        ),
+        MethodContract(
+            "unregister_external_model",
+            ModelParams,
+            UnregisterResult,
+            Access.WRITE,
+            "Forget an external bundle; its files stay.",
+        ),
+        MethodContract(
+            "reconcile",
+            ReconcileParams,
+            ReconcileReport,
+            Access.WRITE,
+            "Look at the disk now and commit what is found.",
+        ),
+        MethodContract(
+            "rebuild_model_index", NoParams, ReindexReport, Access.WRITE, "Make the index anew from the metadata files."
+        ),
+        MethodContract("agent.hello", HelloParams, Hello, Access.READ, "Who is there, and what it can do."),
+        MethodContract("agent.status", NoParams, AgentStatus, Access.READ, "The agent, its queue and its resources."),
+        MethodContract("agent.health", NoParams, HealthReport, Access.READ, "The alerts that stand."),
+    )
+}
+
+
+class Progress(Contract):
+    """Params of a `progress` notification: how far the request with that id is."""
+
+    id: RequestId
+    stage: str
+    done: int
+    total: int | None
+    unit: str
+
+
+class RpcError(Contract):
+    """The `error` of an answer."""
+
+    code: int
+    message: str
+    data: dict[str, Any]
+
+
+def default_socket_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Where the socket is when nobody said otherwise: the same for the agent and for every client.
+
+    `PUMAS_AGENT_SOCKET`, else `$XDG_RUNTIME_DIR/pumas-agent/agent.sock`, else `~/.local/state/pumas-agent/agent.sock`
+    (also on macOS, whose per-user temporary folder is too long for a socket's path).
+    """
+    environ = os.environ if environ is None else environ
+    if named := environ.get("PUMAS_AGENT_SOCKET"):
+        return Path(named).expanduser()
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        return Path(runtime, "pumas-agent", "agent.sock")
+    return Path(environ.get("HOME") or Path.home(), ".local", "state", "pumas-agent", "agent.sock")
