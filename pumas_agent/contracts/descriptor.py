@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pumas_agent.contracts.bundles import AssetValidationError, BundleComponent
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
-from pumas_agent.contracts.model import Contract
+from pumas_agent.contracts.model import Contract, is_absent
 
 EXECUTION_CONTRACT_VERSION = 1
 
@@ -71,9 +71,9 @@ class DescriptorBatchItem(Contract):
     """One answer of a batch: exactly one of `descriptor` and `error` is present."""
 
     model_id: str
-    descriptor: ModelExecutionDescriptor | None = None
-    error: str | None = None
-    error_data: dict[str, Any] | None = None
+    descriptor: ModelExecutionDescriptor | None = Field(default=None, exclude_if=is_absent)
+    error: str | None = Field(default=None, exclude_if=is_absent)
+    error_data: dict[str, Any] | None = Field(default=None, exclude_if=is_absent)
 
 
 class DescriptorBatch(Contract):

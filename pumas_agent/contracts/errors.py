@@ -53,7 +53,7 @@ class ParseError(PumasError):
 
 
 class InvalidRequest(PumasError):
-    """The line is JSON but no JSON-RPC 2.0 request of ours (a batch array, no method, positional params)."""
+    """The line is JSON but no JSON-RPC 2.0 request of ours (a batch array, no method, an id that is no id)."""
 
     code = "invalid_request"
     rpc_code = -32600
@@ -137,6 +137,14 @@ class NotPermitted(PumasError):
     code = "not_permitted"
     rpc_code = -32005
     exit_code = 77
+
+
+class TooManyConnections(PumasError):
+    """The agent serves as many connections as it may, in all or for this user; the connection is closed."""
+
+    code = "too_many_connections"
+    rpc_code = -32000
+    exit_code = 69
 
 
 # --- models --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from pumas_agent.contracts.bundles import AssetValidationError
 from pumas_agent.contracts.health import Alert
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, FieldFinding, StorageKind
-from pumas_agent.contracts.model import Contract
+from pumas_agent.contracts.model import Contract, is_absent
 
 
 class _CamelContract(Contract):
@@ -79,7 +79,7 @@ class LibraryStatus(Contract):
 
 
 class ChangeKind(StrEnum):
-    """What happened to a model (reference 6.6)."""
+    """What happened to a model; the names of the feed that the existing Pumas library has."""
 
     MODEL_ADDED = "model_added"
     MODEL_REMOVED = "model_removed"
@@ -116,15 +116,15 @@ class UpdateEvent(Contract):
     change_kind: ChangeKind
     fact_family: FactFamily
     refresh_scope: RefreshScope
-    selected_artifact_id: str | None = None
-    producer_revision: str | None = None
+    selected_artifact_id: str | None = Field(default=None, exclude_if=is_absent)
+    producer_revision: str | None = Field(default=None, exclude_if=is_absent)
 
 
 class UpdateFeed(Contract):
     """What changed since a cursor. `events` is left out when there are none."""
 
     cursor: str
-    events: tuple[UpdateEvent, ...] = ()
+    events: tuple[UpdateEvent, ...] = Field(default=(), exclude_if=is_absent)
     stale_cursor: bool = False
     snapshot_required: bool = False
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from pumas_agent.contracts.dependencies import DependencyRequirementsResolution
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
@@ -68,7 +68,7 @@ class DescriptorParams(ModelParams):
 class DescriptorBatchParams(Contract):
     """Which models, in the order of the answer."""
 
-    model_ids: Annotated[tuple[ModelId, ...], Field(max_length=1000)]
+    model_ids: Annotated[tuple[ModelId, ...], Field(max_length=1000), FailFast()]
 
 
 class DependencyParams(ModelParams):
