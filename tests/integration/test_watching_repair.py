@@ -1,0 +1,346 @@
+"""What events do not tell, what the reader loses and what the kernel refuses: found, said, and repaired."""
+
+import ctypes
+import errno
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from watchdog.observers import inotify_c
+
+from pumas_agent.contracts.records import ALL_MODELS
+from pumas_agent.watching import WatchdogWatcher, Watcher
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these are faults of inotify")
+
+DEADLINE_S = 10.0
+
+
+class Marks:
+    """What was marked, with a wait for a condition on it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.seen: list[tuple[str, str]] = []
+
+    def __call__(self, scope: str, reason: str) -> None:
+        with self._changed:
+            self.seen.append((scope, reason))
+            self._changed.notify_all()
+
+    def wait(self, *mark: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: any(seen[: len(mark)] == mark for seen in self.seen), DEADLINE_S), (
+                f"no {mark} in {self.seen}"
+            )
+
+
+@pytest.fixture
+def marks() -> Marks:
+    return Marks()
+
+
+@pytest.fixture
+def watcher(marks: Marks) -> Iterator[WatchdogWatcher]:
+    watcher = WatchdogWatcher(marks)
+    watcher.start()
+    yield watcher
+    watcher.stop()
+
+
+def watched(watcher: Watcher, marks: Marks, root: Path, model_id: str = "m") -> Path:
+    (root / "unet").mkdir(parents=True)
+    watcher.watch_bundle(model_id, root)
+    marks.seen.clear()
+    return root
+
+
+def assert_sees(marks: Marks, root: Path, model_id: str = "m") -> None:
+    marks.seen.clear()
+    (root / "proof").write_text("x")
+    marks.wait(model_id, "event")
+
+
+def refuse_watches(monkeypatch: pytest.MonkeyPatch, refused: Callable[[bytes], bool], error: int) -> None:
+    real = inotify_c.inotify_add_watch
+
+    def add_watch(descriptor: int, path: bytes, mask: int) -> inotify_c.WatchDescriptor:
+        if refused(path):
+            ctypes.set_errno(error)
+            return inotify_c.WatchDescriptor(-1)
+        return real(descriptor, path, mask)
+
+    monkeypatch.setattr(inotify_c, "inotify_add_watch", add_watch)
+
+
+def test_a_sweep_that_finds_nothing_new_marks_nothing(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
+    """It runs every few seconds, for ever."""
+    watched(watcher, marks, tmp_path / "bundle")
+    watcher.watch_bundle("gone", tmp_path / "gone")
+    marks.seen.clear()
+
+    watcher.sweep()
+
+    assert marks.seen == []
+
+
+def test_a_renamed_parent_is_seen_by_the_sweep(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
+    """No event tells of it: neither the root nor its folder was touched."""
+    root = watched(watcher, marks, tmp_path / "grand" / "parent" / "bundle")
+
+    (tmp_path / "grand").rename(tmp_path / "away")
+    watcher.sweep()
+    marks.wait("m", "root_missing")
+    assert set(watcher.faults()) == {"m"}
+    (tmp_path / "away").rename(tmp_path / "grand")
+
+    marks.wait("m", "root_event")
+    watcher.sweep()
+    assert watcher.faults() == {}
+    assert_sees(marks, root)
+
+
+def test_another_folder_at_the_path_is_seen_by_the_sweep(
+    watcher: WatchdogWatcher, marks: Marks, tmp_path: Path
+) -> None:
+    """A parent swapped for another: the path looks the same, the folder is not."""
+    root = watched(watcher, marks, tmp_path / "grand" / "parent" / "bundle")
+    (tmp_path / "grand2" / "parent" / "bundle").mkdir(parents=True)
+
+    (tmp_path / "grand").rename(tmp_path / "away")
+    (tmp_path / "grand2").rename(tmp_path / "grand")
+    watcher.sweep()
+
+    marks.wait("m", "watch_started")
+    assert_sees(marks, root)
+
+
+def test_a_dead_reader_is_replaced_and_everything_is_marked(
+    watcher: WatchdogWatcher, marks: Marks, tmp_path: Path
+) -> None:
+    """Without its reader every root is blind; what happened meanwhile is unknown."""
+    root = watched(watcher, marks, tmp_path / "bundle")
+    assert watcher._backend is not None
+    assert isinstance(watcher._backend.reader, inotify_c.InotifyFD)
+    watcher._backend.reader.stop()
+    watcher._backend.reader.join()
+
+    watcher.sweep()
+
+    marks.wait(ALL_MODELS, "watch_restarted")
+    assert_sees(marks, root)
+
+
+def test_an_overflow_marks_everything(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
+    """The kernel says that it dropped events, not which: at once, without waiting for a sweep."""
+    root = watched(watcher, marks, tmp_path / "bundle")
+    overflow = inotify_c.InotifyEvent(inotify_c.WatchDescriptor(-1), inotify_c.InotifyConstants.IN_Q_OVERFLOW, 0, b"")
+    assert watcher._backend is not None
+    assert isinstance(watcher._backend.reader, inotify_c.InotifyFD)
+
+    watcher._backend.reader.handle_event(overflow)
+
+    marks.wait(ALL_MODELS, "watch_overflow")
+    marks.wait("m", "watch_started")
+    assert_sees(marks, root)
+
+
+def test_no_order_of_renames_and_deletions_ends_or_restarts_the_watching(
+    watcher: WatchdogWatcher, marks: Marks, tmp_path: Path
+) -> None:
+    """A subfolder moved out, made again and deleted, then the moved one deleted, ends the stock reader."""
+    root = watched(watcher, marks, tmp_path / "bundle")
+    other = watched(watcher, marks, tmp_path / "other", "o")
+
+    for number in range(20):
+        outside = tmp_path / f"outside{number}"
+        (root / "unet").rename(outside)
+        (root / "unet").mkdir()
+        (root / "unet").rmdir()
+        shutil.rmtree(outside)
+        (root / "unet").mkdir()
+
+    assert_sees(marks, root / "unet")
+    assert_sees(marks, other, "o")
+    assert (ALL_MODELS, "watch_restarted") not in marks.seen
+
+
+def test_an_error_in_the_reader_is_survived_and_repaired(
+    watcher: WatchdogWatcher, marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the reader did not understand may have been anything: everything is marked and watched anew."""
+    root = watched(watcher, marks, tmp_path / "bundle")
+
+    def confused(reader: inotify_c.InotifyFD, event: inotify_c.InotifyEvent) -> None:
+        raise KeyError((reader, event))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inotify_c.InotifyFD, "handle_event", confused)
+        (root / "file").write_text("x")
+        marks.wait(ALL_MODELS, "watch_restarted")
+    watcher.sweep()
+
+    assert watcher.faults() == {}
+    assert_sees(marks, root)
+
+
+def test_the_watch_limit_below_a_root_is_said_and_the_root_is_looked_at(
+    watcher: WatchdogWatcher, marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree that is watched in part is a fault, is marked by each sweep, and heals when watches can be had."""
+    root = tmp_path / "bundle"
+    (root / "unet").mkdir(parents=True)
+    with monkeypatch.context() as limit:
+        refuse_watches(limit, lambda path: path.endswith(b"unet"), errno.ENOSPC)
+        watcher.watch_bundle("m", root)
+        assert "max_user_watches" in watcher.faults()["m"]
+        marks.seen.clear()
+        watcher.sweep()
+        marks.wait("m")
+        assert watcher.roots == 0
+
+    watcher.sweep()
+
+    assert (watcher.faults(), watcher.roots) == ({}, 1)
+    assert_sees(marks, root / "unet")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES])
+def test_a_root_that_cannot_be_watched_is_a_fault_of_its_own(
+    watcher: WatchdogWatcher, marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """The other roots do not notice, and each sweep looks at it instead."""
+    refuse_watches(monkeypatch, lambda path: path.endswith(b"bundle"), error)
+
+    watched(watcher, marks, tmp_path / "bundle")
+    other = watched(watcher, marks, tmp_path / "other", "o")
+    watcher.sweep()
+
+    marks.wait("m", "watch_fault")
+    assert set(watcher.faults()) == {"m"}
+    assert_sees(marks, other, "o")
+
+
+def test_without_an_inotify_instance_auto_polls(marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of instances is a user's, and other programs use them up."""
+    no_instances(monkeypatch)
+    watcher = WatchdogWatcher(marks, poll_interval_s=0.05)
+    watcher.start()
+    try:
+        root = watched(watcher, marks, tmp_path / "bundle")
+
+        assert watcher.backend == "polling"
+        assert_sees(marks, root)
+    finally:
+        watcher.stop()
+
+
+def test_without_an_inotify_instance_inotify_is_a_fault_that_heals(
+    marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked for inotify alone gets no polling, but is told, and gets inotify when there is some."""
+    watcher = WatchdogWatcher(marks, backend="inotify")
+    try:
+        with monkeypatch.context() as limit:
+            no_instances(limit)
+            watcher.start()
+            root = watched(watcher, marks, tmp_path / "bundle")
+            assert watcher.backend == "none"
+            assert "instance" in watcher.faults()["m"]
+
+        watcher.sweep()
+
+        assert (watcher.backend, watcher.faults()) == ("inotify", {})
+        marks.wait(ALL_MODELS, "watch_restarted")
+        assert_sees(marks, root)
+    finally:
+        watcher.stop()
+
+
+def no_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init() -> int:
+        ctypes.set_errno(errno.EMFILE)
+        return -1
+
+    monkeypatch.setattr(inotify_c, "inotify_init", init)
+
+
+def test_a_mark_that_raises_does_not_end_the_watching(tmp_path: Path) -> None:
+    """The thread that delivers events outlives whoever receives them."""
+    calls = threading.Semaphore(0)
+
+    def raises(scope: str, reason: str) -> None:
+        calls.release()
+        raise ValueError((scope, reason))
+
+    watcher = WatchdogWatcher(raises)
+    watcher.start()
+    try:
+        watcher.watch_bundle("m", tmp_path)
+        for number in range(3):
+            (tmp_path / f"{number}").write_text("x")
+            assert calls.acquire(timeout=DEADLINE_S)
+
+        assert watcher._backend is not None
+        assert watcher._backend.is_alive
+    finally:
+        watcher.stop()
+
+
+def test_stop_ends_every_thread(marks: Marks, tmp_path: Path) -> None:
+    """A second stop does nothing, registering then is no error, and a new start watches what is registered."""
+    before = set(threading.enumerate())
+    watcher: Watcher = WatchdogWatcher(marks)
+    watcher.start()
+    watched(watcher, marks, tmp_path / "bundle")
+
+    watcher.stop()
+    watcher.stop()
+    deadline = time.monotonic() + DEADLINE_S
+    while set(threading.enumerate()) - before:
+        assert time.monotonic() < deadline, threading.enumerate()
+        threading.Event().wait(0.005)
+    assert (watcher.backend, watcher.roots) == ("none", 0)
+    other = watched(watcher, marks, tmp_path / "other", "o")
+    watcher.start()
+
+    try:
+        assert watcher.roots == 2
+        assert_sees(marks, other, "o")
+    finally:
+        watcher.stop()
+
+
+def test_threads_may_register_sweep_and_ask_at_once(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
+    """Under events, with roots that go and come, nothing deadlocks, raises or stays unwatched."""
+    roots = [watched(watcher, marks, tmp_path / f"bundle{number}", f"m{number}") for number in range(4)]
+    raised: list[BaseException] = []
+
+    def churn(number: int) -> None:
+        try:
+            for _ in range(15):
+                shutil.rmtree(roots[number])
+                (roots[number] / "unet").mkdir(parents=True)
+                watcher.unwatch_bundle(f"m{number}")
+                watcher.watch_bundle(f"m{number}", roots[number])
+                watcher.sweep()
+                watcher.faults()
+        except BaseException as error:  # noqa: BLE001 - the main thread asserts on it
+            raised.append(error)
+
+    threads = [threading.Thread(target=churn, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    watcher.sweep()
+
+    assert raised == []
+    assert watcher.faults() == {}
+    for number, root in enumerate(roots):
+        assert_sees(marks, root, f"m{number}")
