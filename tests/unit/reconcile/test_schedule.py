@@ -1,0 +1,116 @@
+"""The clock of the periodic work, on a real event loop."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from pumas_agent.reconcile import Schedule
+
+EVERY_S = 0.01
+
+
+@pytest.fixture
+async def schedule() -> AsyncIterator[Schedule]:
+    schedule = Schedule()
+    schedule.start()
+    yield schedule
+    await schedule.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the condition is of code that sets no event
+            await asyncio.sleep(0.001)
+
+
+async def test_a_coroutine_function_is_called_on_the_loop(schedule: Schedule) -> None:
+    """Again and again."""
+    threads: list[int] = []
+
+    async def action() -> None:
+        threads.append(threading.get_ident())
+
+    schedule.every("action", EVERY_S, action)
+    await until(lambda: len(threads) >= 3)
+
+    assert set(threads) == {threading.get_ident()}
+
+
+async def test_a_function_is_called_in_a_thread(schedule: Schedule) -> None:
+    """It may block; the loop must not."""
+    threads: list[int] = []
+
+    schedule.every("action", EVERY_S, lambda: threads.append(threading.get_ident()))
+    await until(lambda: len(threads) >= 3)
+
+    assert threading.get_ident() not in threads
+
+
+async def test_a_fault_is_logged_and_ends_nothing(schedule: Schedule) -> None:
+    """The action is called again at its next time."""
+    calls: list[None] = []
+
+    def action() -> None:
+        calls.append(None)
+        raise OSError("disk full")
+
+    with capture_logs() as logs:
+        schedule.every("action", EVERY_S, action)
+        await until(lambda: len(calls) >= 3)
+
+    assert {(line["event"], line["action"]) for line in logs} == {("schedule.action_failed", "action")}
+
+
+async def test_an_action_is_not_called_while_it_runs(schedule: Schedule) -> None:
+    """Its time comes again afterwards."""
+    running: list[None] = []
+    gate = asyncio.Event()
+    other: list[None] = []
+
+    async def slow() -> None:
+        running.append(None)
+        await gate.wait()
+
+    schedule.every("slow", EVERY_S, slow)
+    schedule.every("other", EVERY_S, lambda: other.append(None))
+    await until(lambda: len(running) == 1 and len(other) >= 10)
+    assert len(running) == 1
+    gate.set()
+
+    await until(lambda: len(running) >= 2)
+
+
+async def test_the_same_name_replaces_the_action_before(schedule: Schedule) -> None:
+    """A reload changes an interval by scheduling again."""
+    seen: list[str] = []
+    schedule.every("action", 1000, lambda: seen.append("first"))
+
+    schedule.every("action", EVERY_S, lambda: seen.append("second"))
+
+    await until(lambda: len(seen) >= 2)
+    assert set(seen) == {"second"}
+
+
+async def test_stop_calls_nothing_more() -> None:
+    """A second stop does nothing; what runs on the loop is cancelled."""
+    schedule = Schedule()
+    ended: list[str] = []
+
+    async def action() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    schedule.start()
+    schedule.every("action", EVERY_S, action)
+    before = asyncio.all_tasks()
+    await until(lambda: bool(asyncio.all_tasks() - before))
+    await schedule.stop()
+    await schedule.stop()
+
+    await until(lambda: ended == ["cancelled"])
