@@ -1,0 +1,11 @@
+"""One diffusers directory, read-only: what is it, is it whole, has it changed, is it the same one."""
+
+from pumas_agent.bundles.filesystem import is_local
+from pumas_agent.bundles.findings import FindingCode
+from pumas_agent.bundles.fingerprint import StatSignature
+from pumas_agent.bundles.identity import identity_of
+from pumas_agent.bundles.look import Look, look
+from pumas_agent.bundles.validator import validate
+from pumas_agent.bundles.workers import JudgePool
+
+__all__ = ["FindingCode", "JudgePool", "Look", "StatSignature", "identity_of", "is_local", "look", "validate"]

@@ -1,0 +1,89 @@
+"""Owns the stat signature: has anything under this root changed since? Opens no file and judges nothing."""
+
+import errno
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pumas_agent.bundles.walk import Entry, Stat, Tree, walk
+
+RACY_NS = 2_000_000_000
+"""Clocks of filesystems are coarse (two seconds on FAT): a later change within this may leave the same times."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatSignature:
+    """What `stat` said about every entry of a tree, links followed, the root and what is absent included.
+
+    Directories are entries, so that whatever is added, removed, renamed or linked anew changes one of them. What no
+    signature sees: stores through a memory map that was made before, and a second change within the clock's tick
+    (`Look.racy` tells when that is possible).
+    """
+
+    root: str
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def take(cls, root: Path) -> Self:
+        """Walk the tree now."""
+        return cls.of(walk(root))
+
+    @classmethod
+    def of(cls, tree: Tree) -> Self:
+        """The signature of a tree that was walked already."""
+        return cls(str(tree.root), tree.entries)
+
+    def __len__(self) -> int:
+        """How many `stat` calls `unchanged` makes."""
+        return len(self.entries)
+
+    def unchanged(self) -> bool:
+        """True when every path is as it was: one `stat` call an entry, and nothing else."""
+        stat = os.stat  # a local name, and no Path: this is asked on every lookup
+        for path, known in self.entries:
+            try:
+                now = stat(path)
+            except OSError as error:
+                if error.errno != known:
+                    return False
+            except ValueError:
+                if known != errno.ENOENT:
+                    return False
+            else:
+                if known != (
+                    now.st_mtime_ns,
+                    now.st_ctime_ns,
+                    now.st_size,
+                    now.st_ino,
+                    now.st_mode,
+                    now.st_dev,
+                ):
+                    return False
+        return True
+
+    def is_racy(self, taken_ns: int) -> bool:
+        """True when something changed so shortly before it was taken that a further change may leave the same times.
+
+        Args:
+            taken_ns: when the taking began, nanoseconds since 1970 by the wall clock.
+        """
+        newest = max((status.ctime_ns for _, status in self.entries if isinstance(status, Stat)), default=0)
+        return newest > taken_ns - RACY_NS
+
+    def to_json(self) -> str:
+        """Compact ASCII JSON: `[root, [[path below the root, six numbers or one errno], …]]`."""
+        base = len(self.root)
+        rows = [[path[base:], *(status if isinstance(status, Stat) else (status,))] for path, status in self.entries]
+        return json.dumps([self.root, rows], separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The signature that `to_json` wrote.
+
+        Raises:
+            ValueError, TypeError: the text is none.
+        """
+        root, rows = json.loads(text)
+        return cls(root, tuple((root + path, Stat(*rest) if len(rest) > 1 else int(rest[0])) for path, *rest in rows))

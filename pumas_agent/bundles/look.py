@@ -1,0 +1,76 @@
+"""Owns one look at a bundle: the verdict, and the signature under which that verdict stays true."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pumas_agent.bundles.filesystem import is_local
+from pumas_agent.bundles.fingerprint import StatSignature
+from pumas_agent.bundles.identity import digest_of
+from pumas_agent.bundles.validator import judge
+from pumas_agent.bundles.walk import walk
+from pumas_agent.contracts.bundles import BundleReport
+
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found, and how long it may be believed."""
+
+    report: BundleReport
+    signature: StatSignature | None
+    """None when the bundle did not hold still for as long as a look takes."""
+    racy: bool
+    """Something changed so shortly before the look that the signature may not tell a further change."""
+    local: bool
+    """Everything lies on the root's own device, and that is a filesystem of this machine: `stat` does not wait."""
+    judged_at: str
+    """RFC 3339, UTC."""
+
+    @property
+    def settling(self) -> bool:
+        """The bundle is being written right now."""
+        return self.signature is None
+
+    def to_fields(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "report": self.report.model_dump(mode="json"),
+            "signature": None if self.signature is None else self.signature.to_json(),
+            "racy": self.racy,
+            "local": self.local,
+            "judged_at": self.judged_at,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """The look that `to_fields` gave."""
+        signature = fields["signature"]
+        return cls(
+            report=BundleReport.model_validate(fields["report"]),
+            signature=None if signature is None else StatSignature.from_json(signature),
+            racy=fields["racy"],
+            local=fields["local"],
+            judged_at=fields["judged_at"],
+        )
+
+
+def look(root: Path) -> Look:
+    """Judge the bundle at `root` between two signatures that agree; blocks on the disk, raises nothing for it."""
+    for _ in range(ATTEMPTS):
+        taken_ns = time.time_ns()
+        tree = walk(root)
+        signature = StatSignature.of(tree)
+        report = judge(tree).model_copy(update={"identity": digest_of(tree)})
+        if settled := signature.unchanged():
+            break
+    return Look(
+        report=report,
+        signature=signature if settled else None,
+        racy=signature.is_racy(taken_ns),
+        local=tree.one_device and is_local(tree.root),
+        judged_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
