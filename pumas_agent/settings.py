@@ -1,0 +1,237 @@
+"""What the agent was told: a TOML file, the environment and flags, made into one checked and frozen object.
+
+Owns the names, defaults and limits of the settings, and where the file and the library are when nobody said. Later
+sources win: file, then `PUMAS_AGENT_<SECTION>__<KEY>`, then flags. Never creates a file or folder, and never guesses: a
+name it does not know or a value it cannot use is an error that says where it stands and what would be right.
+"""
+
+import difflib
+import os
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from pumas_agent.contracts.errors import SettingsInvalid
+from pumas_agent.contracts.model import Contract
+from pumas_agent.contracts.rpc import SOCKET_PATH_MAX, default_socket_path
+
+__all__ = ["LibrarySettings", "LogSettings", "Settings", "SocketSettings", "WatchSettings", "load_settings"]
+
+_PREFIX = "PUMAS_AGENT_"
+_SHORTCUTS = {"PUMAS_AGENT_LIBRARY": ("library", "root"), "PUMAS_AGENT_SOCKET": ("socket", "path")}
+
+
+def _absolute(path: Path) -> Path:
+    """`~` is expanded; a relative path starts at the working directory. Links stay as they are."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be a path in UTF-8: answers that name it are JSON") from None
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"must start with a home folder that exists, and {path.parts[0]} is none") from None
+
+
+def _number(value: object) -> object:
+    """`true` is no number here, although Python would count it as 1."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004  pydantic collects ValueError, not TypeError
+    return value
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Milliseconds = Annotated[int, BeforeValidator(_number), Field(ge=0, le=3_600_000)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0.05, le=31 * 86_400)]
+
+
+class LibrarySettings(Contract):
+    """The library this agent owns."""
+
+    root: AbsolutePath = Field(description="Folder of the library; made when it is absent.")
+
+
+class SocketSettings(Contract):
+    """Where runtimes ask, and who may."""
+
+    path: AbsolutePath = Field(description="The Unix socket.")
+    group: str = Field(default="", description="Members of this group may read and resolve; empty: the owner alone.")
+    max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1, le=10_000)] = 64
+
+
+class WatchSettings(Contract):
+    """How soon the disk is looked at, and how often without a reason."""
+
+    debounce_ms: Milliseconds = Field(default=300, description="Quiet time after an event before a look.")
+    max_delay_ms: Milliseconds = Field(default=3000, description="Longest wait while events keep coming.")
+    backend: Literal["auto", "inotify", "polling"] = "auto"
+    identity_poll_s: Seconds = Field(default=15, description="How often each root is checked to be the same folder.")
+    full_reconcile_s: Seconds = Field(default=3600, description="How often everything is looked at.")
+    poll_interval_s: Seconds = Field(default=60, description="How often a root without events is looked at.")
+
+    @model_validator(mode="after")
+    def _delays_in_order(self) -> Self:
+        if self.max_delay_ms < self.debounce_ms:
+            raise ValueError(f"max_delay_ms ({self.max_delay_ms}) must be at least debounce_ms ({self.debounce_ms})")
+        return self
+
+
+class LogSettings(Contract):
+    """What is logged and how it looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, JSON lines elsewhere."
+    )
+
+
+class Settings(Contract):
+    """Everything the agent was told. A value that is here is a value that was checked."""
+
+    library: LibrarySettings
+    socket: SocketSettings
+    watch: WatchSettings = WatchSettings()
+    log: LogSettings = LogSettings()
+
+
+_SECTIONS: dict[str, type[Contract]] = {
+    "library": LibrarySettings,
+    "socket": SocketSettings,
+    "watch": WatchSettings,
+    "log": LogSettings,
+}
+_NAMES = tuple(f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields)
+_KNOWN = (*_SECTIONS, *_NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """One value and who gave it."""
+
+    origin: str
+    section: str
+    key: str
+    value: Any
+
+
+def load_settings(
+    config: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Mapping[str, Any]]
+) -> Settings:
+    """The settings of this process.
+
+    Args:
+        config: the file a flag named; when null `PUMAS_AGENT_CONFIG`, else the platform's own place. A named file has
+            to exist, the platform's may be absent.
+        environ: usually `os.environ`. An empty `PUMAS_AGENT_LIBRARY`, `_SOCKET` or `_CONFIG` counts as not given.
+        overrides: what flags said, by section and key.
+
+    Raises:
+        SettingsInvalid: the file cannot be read, a name is unknown, or a value cannot be used.
+    """
+    values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    origins: dict[str, str] = {}
+    for given in (
+        _Given("default", "library", "root", _default_library(environ)),
+        _Given("default", "socket", "path", default_socket_path(environ)),
+        *_from_file(config, environ),
+        *_from_environment(environ),
+        *_from_flags(overrides),
+    ):
+        name = f"{given.section}.{given.key}"
+        _check_name(given.origin, name)
+        values[given.section][given.key] = given.value
+        origins[name] = given.origin
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsInvalid(
+            "; ".join(_problem(problem, origins) for problem in error.errors(include_url=False)),
+            hint="correct the value, or remove it to get the default",
+        ) from None
+    length = len(os.fsencode(settings.socket.path))
+    if length > SOCKET_PATH_MAX:
+        raise SettingsInvalid(
+            f"{origins['socket.path']}: socket.path {settings.socket.path} is {length} bytes long; "
+            f"the path of a Unix socket has at most {SOCKET_PATH_MAX}",
+            hint="choose a shorter path with --socket or PUMAS_AGENT_SOCKET",
+        )
+    return settings
+
+
+def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[_Given]:
+    variable = environ.get("PUMAS_AGENT_CONFIG")
+    named = config or (Path(variable).expanduser() if variable else None)
+    path = named or _own_folder(environ, "XDG_CONFIG_HOME", ".config") / "config.toml"
+    try:
+        document = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        if named is None:
+            return
+        raise SettingsInvalid(
+            f"the configuration file {path} does not exist", hint="correct --config or PUMAS_AGENT_CONFIG"
+        ) from None
+    except OSError as error:
+        raise SettingsInvalid(f"the configuration file {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8, or not TOML: the message has the place
+        raise SettingsInvalid(f"{path} is no TOML: {error}") from error
+    for section, content in document.items():
+        if not isinstance(content, dict) or not content:
+            _check_name(str(path), section)
+        if not isinstance(content, dict):
+            raise SettingsInvalid(f"{path}: {section} is a section, not a value", hint=f"write [{section}] on a line")
+        for key, value in content.items():
+            yield _Given(str(path), section, key, value)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+    for name, (section, key) in _SHORTCUTS.items():
+        if value := environ.get(name):
+            yield _Given(name, section, key, value)
+    for name, value in sorted(environ.items()):
+        section, found, key = name.removeprefix(_PREFIX).lower().partition("__")
+        if name.startswith(_PREFIX) and found:
+            yield _Given(name, section, key, value)
+
+
+def _from_flags(overrides: Mapping[str, Mapping[str, Any]]) -> Iterator[_Given]:
+    for section, content in overrides.items():
+        for key, value in content.items():
+            yield _Given("the command line", section, key, value)
+
+
+def _own_folder(environ: Mapping[str, str], variable: str, otherwise: str) -> Path:
+    """Our folder in the platform's place for such things: `$variable`, else `otherwise` in the home folder."""
+    home = Path(environ.get("HOME") or Path.home())
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "pumas-agent"
+    given = environ.get(variable, "")
+    return (Path(given) if given.startswith("/") else home / otherwise) / "pumas-agent"
+
+
+def _default_library(environ: Mapping[str, str]) -> Path:
+    return _own_folder(environ, "XDG_DATA_HOME", ".local/share") / "library"
+
+
+def _check_name(origin: str, name: str) -> None:
+    """Refuse the name of a section or setting that is not there, naming the nearest one that is."""
+    if name in _KNOWN:
+        return
+    nearest = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.5)
+    raise SettingsInvalid(
+        f"{origin}: unknown setting {name}",
+        hint=f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(_NAMES)}",
+    )
+
+
+def _problem(problem: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    """One sentence: who gave which setting what, and what is allowed."""
+    name = ".".join(str(part) for part in problem["loc"])
+    allowed = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    if name not in origins:  # about a whole section
+        return f"{name}: {allowed}"
+    return f"{origins[name]}: {name} = {str(problem['input'])[:200]!r}: {allowed}"
