@@ -1,0 +1,26 @@
+"""The library root and its index: the only part that writes to the library."""
+
+from pumas_agent.library.catalog import Catalog, CatalogEntry
+from pumas_agent.library.index import IndexReader, IndexWriter, search_query
+from pumas_agent.library.layout import LibraryLayout
+from pumas_agent.library.library import Library
+from pumas_agent.library.lock import LibraryLock
+from pumas_agent.library.naming import normalize_name
+from pumas_agent.library.projection import primary_file
+from pumas_agent.library.store import IndexOutcome, LibraryChanges, ModelStore
+
+__all__ = [
+    "Catalog",
+    "CatalogEntry",
+    "IndexOutcome",
+    "IndexReader",
+    "IndexWriter",
+    "Library",
+    "LibraryChanges",
+    "LibraryLayout",
+    "LibraryLock",
+    "ModelStore",
+    "normalize_name",
+    "primary_file",
+    "search_query",
+]

@@ -1,0 +1,173 @@
+"""The in-memory read model: what the library holds, as the last commit left it.
+
+Filled from the rows at start and by every commit after it; read by the event loop without a lock. Replacing a value in
+a dict is atomic in CPython, and entries never change, so a reader sees the old entry or the new one.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from pumas_agent.contracts.bundles import AssetValidationError
+from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, ImportState, StorageKind
+from pumas_agent.library.index import IndexRow
+
+_E = TypeVar("_E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One model: its row, and of its metadata what lists, filters and descriptors need."""
+
+    id: str
+    path: str
+    cleaned_name: str
+    official_name: str
+    model_type: str
+    tags: tuple[str, ...]
+    hashes_json: str
+    updated_at: str
+    storage_kind: StorageKind
+    bundle_format: BundleFormat | None
+    validation_state: AssetValidationState | None
+    validation_errors: tuple[AssetValidationError, ...]
+    import_state: ImportState | None
+    source_path: str | None
+    entry_path: str | None
+    pipeline_class: str | None
+    task_type_primary: str | None
+    recommended_backend: str | None
+    runtime_engine_hints: tuple[str, ...]
+    requires_custom_code: bool
+
+    @property
+    def is_external(self) -> bool:
+        """Its files are not the library's."""
+        return self.storage_kind is StorageKind.EXTERNAL_REFERENCE
+
+    @property
+    def is_bundle(self) -> bool:
+        """It is judged as a bundle: every external reference is one, and a library-owned diffusers directory."""
+        return self.is_external or self.bundle_format is not None
+
+    @property
+    def was_valid_once(self) -> bool:
+        """Whether it degrades, rather than being invalid, when a rule fails."""
+        if self.import_state is not None:
+            return self.import_state is ImportState.READY
+        return self.validation_state is AssetValidationState.VALID
+
+    @property
+    def bundle_root(self) -> str | None:
+        """Where the bundle is: an external one where its record says, an owned one in its folder."""
+        return (self.entry_path or self.source_path) if self.is_external else self.path
+
+
+class Catalog:
+    """All models by id.
+
+    `generation` rises with each commit: it is the position of the newest event of the update feed.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._entries: dict[str, CatalogEntry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def load(self, rows: Iterable[IndexRow], generation: int) -> None:
+        """Fill it, at start."""
+        self._entries = {row.id: entry_of(row) for row in rows}
+        self.generation = generation
+
+    def put(self, rows: Iterable[IndexRow], generation: int) -> None:
+        """What a commit wrote."""
+        self._entries.update([(row.id, entry_of(row)) for row in rows])
+        self.generation = generation
+
+    def remove(self, model_ids: Iterable[str], generation: int) -> None:
+        """What a commit removed."""
+        for model_id in model_ids:
+            self._entries.pop(model_id, None)
+        self.generation = generation
+
+    def get(self, model_id: str) -> CatalogEntry | None:
+        """One model."""
+        return self._entries.get(model_id)
+
+    def ids(self) -> set[str]:
+        """All ids."""
+        return set(self._entries)
+
+    def entries(self) -> list[CatalogEntry]:
+        """All models as they are now."""
+        return list(self._entries.values())
+
+
+def entry_of(row: IndexRow) -> CatalogEntry:
+    """The entry of a row. A value of an unexpected type reads as absent: another program may have written the row."""
+    facts = _json(row.metadata_json)
+    facts = facts if isinstance(facts, dict) else {}
+    return CatalogEntry(
+        id=row.id,
+        path=row.path,
+        cleaned_name=row.cleaned_name,
+        official_name=row.official_name,
+        model_type=row.model_type,
+        tags=_strings(_json(row.tags_json)),
+        hashes_json=row.hashes_json,
+        updated_at=row.updated_at,
+        storage_kind=_storage_kind(facts.get("storage_kind")),
+        bundle_format=_member(BundleFormat, facts.get("bundle_format")),
+        validation_state=_member(AssetValidationState, facts.get("validation_state")),
+        validation_errors=_findings(facts.get("validation_errors")),
+        import_state=_member(ImportState, facts.get("import_state")),
+        source_path=_string(facts.get("source_path")),
+        entry_path=_string(facts.get("entry_path")),
+        pipeline_class=_string(facts.get("pipeline_class")),
+        task_type_primary=_string(facts.get("task_type_primary")),
+        recommended_backend=_string(facts.get("recommended_backend")),
+        runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
+        requires_custom_code=facts.get("requires_custom_code") is True,
+    )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _storage_kind(value: Any) -> StorageKind:
+    """Absent means the library's own; a kind we do not know means hands off, like an external one."""
+    if value is None:
+        return StorageKind.LIBRARY_OWNED
+    return _member(StorageKind, value) or StorageKind.EXTERNAL_REFERENCE
+
+
+def _member(kind: type[_E], value: Any) -> _E | None:
+    try:
+        return kind(value)
+    except ValueError:
+        return None
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _findings(value: Any) -> tuple[AssetValidationError, ...]:
+    try:
+        return tuple(AssetValidationError.model_validate(item) for item in value or ())
+    except (ValidationError, TypeError):
+        return ()

@@ -1,0 +1,320 @@
+"""models.db: the rows that are derived from the metadata files, search over them, and the feed of what changed.
+
+`IndexReader` answers questions on a connection that cannot write; `IndexWriter` is the one that can, and only
+`ModelStore` has it. Knows SQL and nothing of files.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from pumas_agent.contracts.errors import LibraryUnavailable, LibraryUnwritable
+from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope, UpdateEvent, UpdateFeed
+from pumas_agent.library.migrations import migrate
+
+_BUSY_MS = 30_000
+_CURSOR = "model-library-updates:"
+_FEED_LIMIT = 100
+_COLUMNS = "id, path, cleaned_name, official_name, model_type, tags_json, hashes_json, metadata_json, updated_at"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One row of `models`, column by column."""
+
+    id: str
+    path: str
+    cleaned_name: str
+    official_name: str
+    model_type: str
+    tags_json: str
+    hashes_json: str
+    metadata_json: str
+    updated_at: str
+
+
+class IndexReader:
+    """Questions to an index. A reader never waits for a writer (WAL) and never makes a file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> "IndexReader":
+        """Open an existing index for reading, while a writer has it open or not.
+
+        Raises:
+            LibraryUnavailable: there is none, or it cannot be opened.
+        """
+        return cls(_connect_readonly(path, "mode=ro"))
+
+    @classmethod
+    def open_at_rest(cls, path: Path) -> "IndexReader":
+        """Open an existing index that no program has open to write.
+
+        Raises:
+            LibraryUnavailable: there is none, or it cannot be opened.
+        """
+        # Even mode=ro makes -wal and -shm beside an index that has none; immutable=1 does not (sqlite.org/wal.html).
+        return cls(_connect_readonly(path, "mode=ro&immutable=1"))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def rows(self) -> Iterator[IndexRow]:
+        """Every row."""
+        for values in self._connection.execute(f"SELECT {_COLUMNS} FROM models"):
+            yield IndexRow(*values)
+
+    def row(self, model_id: str) -> IndexRow | None:
+        """One row."""
+        values = self._connection.execute(f"SELECT {_COLUMNS} FROM models WHERE id = ?", (model_id,)).fetchone()
+        return IndexRow(*values) if values else None
+
+    def search(self, text: str) -> list[str]:
+        """Ids that match any word of the text as a prefix, best first; all of them, newest first, for a blank text."""
+        query = search_query(text)
+        if query:
+            sql = "SELECT id FROM model_search WHERE model_search MATCH ? ORDER BY rank, id"
+            return [model_id for (model_id,) in self._connection.execute(sql, (query,))]
+        if text.strip():
+            return []
+        sql = "SELECT id FROM models ORDER BY updated_at DESC, id"
+        return [model_id for (model_id,) in self._connection.execute(sql)]
+
+    def signatures(self) -> dict[str, str]:
+        """The stamp of each metadata.json as it was when its row was made."""
+        return dict(self._connection.execute("SELECT model_id, signature FROM agent_signatures"))
+
+    def signatures_of(self, model_ids: Iterable[str]) -> dict[str, str]:
+        """The same for some models."""
+        sql = "SELECT signature FROM agent_signatures WHERE model_id = ?"
+        found = {model_id: self._connection.execute(sql, (model_id,)).fetchone() for model_id in model_ids}
+        return {model_id: row[0] for model_id, row in found.items() if row is not None}
+
+    def bound_models(self) -> frozenset[str]:
+        """Models that have active dependency bindings."""
+        sql = "SELECT DISTINCT model_id FROM model_dependency_bindings WHERE status = 'active'"
+        return frozenset(model_id for (model_id,) in self._connection.execute(sql))
+
+    def pending_lookups(self) -> int:
+        """How many models wait for a look-up in the net (another program does them)."""
+        sql = "SELECT count(*) FROM models WHERE json_extract(metadata_json, '$.pending_online_lookup') = 1"
+        return int(self._connection.execute(sql).fetchone()[0])
+
+    def alerts(self) -> dict[tuple[str, str], str]:
+        """Since when each alert stands, by (code, model_id)."""
+        return {
+            (code, model_id): since for code, model_id, since in self._connection.execute("SELECT * FROM agent_alerts")
+        }
+
+    def last_event_id(self) -> int:
+        """The newest position of the feed that was ever given out; 0 before the first."""
+        sql = "SELECT seq FROM sqlite_sequence WHERE name = 'model_library_update_events'"
+        found = self._connection.execute(sql).fetchone()
+        return int(found[0]) if found else 0
+
+    def updates_since(self, cursor: str | None, limit: int) -> UpdateFeed:
+        """What changed since a cursor (reference 6.6). A cursor ahead of the log is stale too (weakness W28)."""
+        newest = self.last_event_id()
+        current = f"{_CURSOR}{newest}"
+        if cursor is None:
+            return UpdateFeed(cursor=current)
+        stale = UpdateFeed(cursor=current, stale_cursor=True, snapshot_required=True)
+        match = re.fullmatch(re.escape(_CURSOR) + r"(\d{1,18})", cursor)
+        if match is None:
+            return stale
+        since = int(match[1])
+        (oldest,) = self._connection.execute("SELECT min(event_id) FROM model_library_update_events").fetchone()
+        if since > newest or (since != 0 and since < (oldest or newest + 1) - 1):
+            return stale
+        events = tuple(
+            UpdateEvent(
+                cursor=f"{_CURSOR}{event_id}",
+                model_id=model_id,
+                change_kind=ChangeKind(kind),
+                fact_family=FactFamily(family),
+                refresh_scope=RefreshScope(scope),
+                selected_artifact_id=artifact,
+                producer_revision=revision,
+            )
+            for event_id, model_id, artifact, kind, family, scope, revision in self._connection.execute(
+                "SELECT event_id, model_id, selected_artifact_id, change_kind, fact_family, refresh_scope,"
+                " COALESCE(producer_revision, created_at) FROM model_library_update_events"
+                " WHERE event_id > ? ORDER BY event_id LIMIT ?",
+                (since, limit or _FEED_LIMIT),
+            )
+        )
+        return UpdateFeed(cursor=events[-1].cursor if events else current, events=events)
+
+
+def _connect_readonly(path: Path, mode: str) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise LibraryUnavailable(
+            f"cannot open the index {path}: {error}", hint="`pumas-agent run` or `pumas-agent reindex` makes it"
+        ) from error
+    return connection
+
+
+def search_query(text: str) -> str:
+    """What a person typed, as an FTS5 query: each word a prefix, and quoted, so that no character is an operator."""
+    text = text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")  # neither can stand in a query
+    words = ['"' + word.replace('"', '""') + '"*' for word in text.lower().split() if any(map(str.isalnum, word))]
+    return " OR ".join(words)
+
+
+class IndexWriter(IndexReader):
+    """The one connection that writes. Used by one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._least_event_id = 0
+
+    @classmethod
+    def open(cls, path: Path) -> "IndexWriter":
+        """Open an index, making it or bringing its schema up to date.
+
+        Raises:
+            LibraryUnavailable: it cannot be opened, or is no SQLite database.
+        """
+        try:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            migrate(connection)
+        except sqlite3.Error as error:
+            raise LibraryUnavailable(
+                f"cannot open the index {path}: {error}",
+                hint="if the file is damaged, move it away and run `pumas-agent reindex`: it makes the rows anew",
+            ) from error
+        return cls(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing.
+
+        Raises:
+            LibraryUnwritable: SQLite could not write; nothing of the transaction is kept.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise LibraryUnwritable(
+                f"the index cannot be written: {error}", hint="is the library's disk full?"
+            ) from error
+
+    @contextmanager
+    def durable_transaction(self) -> Iterator[None]:
+        """A transaction that a power cut cannot undo once it returned (synchronous=FULL flushes the log at commit)."""
+        self._connection.execute("PRAGMA synchronous = FULL")
+        try:
+            with self.transaction():
+                yield
+        finally:
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def upsert(self, row: IndexRow) -> ChangeKind | None:
+        """Write a row when a column differs, with its search row (a trigger) and its feed event; None if none does."""
+        old = self.row(row.id)
+        if old == row:
+            return None
+        kind = ChangeKind.METADATA_MODIFIED if old else ChangeKind.MODEL_ADDED
+        assignments = ", ".join(f"{name.strip()} = excluded.{name.strip()}" for name in _COLUMNS.split(",")[1:])
+        self._connection.execute(
+            f"INSERT INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            f" ON CONFLICT (id) DO UPDATE SET {assignments}",
+            astuple(row),
+        )
+        self._add_event(row.id, kind, row.updated_at)
+        return kind
+
+    def delete(self, model_id: str) -> bool:
+        """Delete a row and what hangs on it, with its feed event. False when there was none."""
+        # The table of link exclusions has no foreign key (weakness W29).
+        self._connection.execute("DELETE FROM model_link_exclusions WHERE model_id = ?", (model_id,))
+        self._connection.execute("DELETE FROM agent_signatures WHERE model_id = ?", (model_id,))
+        self._connection.execute("DELETE FROM agent_alerts WHERE model_id = ?", (model_id,))
+        deleted = self._connection.execute("DELETE FROM models WHERE id = ?", (model_id,)).rowcount > 0
+        if deleted:
+            self._add_event(model_id, ChangeKind.MODEL_REMOVED, None)
+        return deleted
+
+    def _add_event(self, model_id: str, kind: ChangeKind, revision: str | None) -> None:
+        self._connection.execute(
+            "INSERT INTO model_library_update_events"
+            " (event_id, model_id, change_kind, fact_family, refresh_scope, producer_revision)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                max(self.last_event_id() + 1, self._least_event_id),
+                model_id,
+                kind,
+                FactFamily.MODEL_RECORD,
+                RefreshScope.SUMMARY_AND_DETAIL,
+                revision,
+            ),
+        )
+
+    def put_signatures(self, signatures: Iterable[tuple[str, str]]) -> None:
+        """Remember the stamps of files whose rows are now up to date."""
+        self._connection.executemany("INSERT OR REPLACE INTO agent_signatures VALUES (?, ?)", signatures)
+
+    def put_alert(self, code: str, model_id: str, since: str) -> None:
+        """Remember since when an alert stands."""
+        self._connection.execute("INSERT OR REPLACE INTO agent_alerts VALUES (?, ?, ?)", (code, model_id, since))
+
+    def delete_alert(self, code: str, model_id: str) -> None:
+        """Forget an alert."""
+        self._connection.execute("DELETE FROM agent_alerts WHERE code = ? AND model_id = ?", (code, model_id))
+
+    def skip_event_ids(self, least: int) -> None:
+        """Give the next event this position at least, so that positions which were lost are not given out again.
+
+        Writes nothing: the gap is there once an event is.
+        """
+        self._least_event_id = least
+
+    def back_up(self, path: Path) -> None:
+        """Copy the whole index to `path`, consistent while others read. The last backup stays until this one is whole.
+
+        Raises:
+            LibraryUnwritable: it could not be written.
+        """
+        temporary = path.with_name(f"{path.name}.tmp")
+        try:
+            temporary.unlink(missing_ok=True)
+            copy = sqlite3.connect(temporary)
+            try:
+                self._connection.backup(copy)
+            finally:
+                copy.close()
+            temporary.replace(path)
+        except (OSError, sqlite3.Error) as error:
+            raise LibraryUnwritable(
+                f"the index cannot be backed up to {path}: {error}", hint="is the library's disk full?"
+            ) from error
+
+    def flush(self) -> None:
+        """Move the log into the database file and empty it, so that a backup of one file is whole."""
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

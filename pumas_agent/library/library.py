@@ -1,0 +1,155 @@
+"""An open library: its lock, its index, its catalog, and the two threads that touch the disk for it.
+
+The event loop asks here and waits; nothing it waits for runs on the loop's own thread. One thread writes, so commits
+come one after another; one reads, so that a question never waits for a commit.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from pumas_agent.contracts.errors import LibraryUnavailable, LibraryUnwritable, PumasError
+from pumas_agent.library.catalog import Catalog
+from pumas_agent.library.index import IndexReader, IndexWriter
+from pumas_agent.library.layout import LibraryLayout
+from pumas_agent.library.lock import LibraryLock, Role
+from pumas_agent.library.store import IndexOutcome, ModelStore
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class Library:
+    """A library that was opened, to write or only to read. Made by `open` and `open_readonly`."""
+
+    def __init__(
+        self,
+        layout: LibraryLayout,
+        catalog: Catalog,
+        reader: IndexReader,
+        store: ModelStore | None,
+        lock: LibraryLock | None,
+    ) -> None:
+        self.layout = layout
+        self.catalog = catalog
+        self.recovered = IndexOutcome()
+        self._reader = reader
+        self._store = store
+        self._lock = lock
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="library-read")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="library-write")
+
+    @classmethod
+    def open(cls, root: Path, role: Role) -> "Library":
+        """Take the lock, bring the index up to date with the metadata files, fill the catalog. Makes what is absent.
+
+        Raises:
+            LibraryBusy: another process owns it.
+            LibraryUnavailable: it cannot be made or opened.
+        """
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            layout = LibraryLayout(root)
+        except OSError as error:
+            raise LibraryUnavailable(
+                f"cannot open the library {root}: {error.strerror}", hint="name a folder of yours with --library"
+            ) from error
+        lock = LibraryLock(layout.root, role)
+        lock.acquire()
+        with contextlib.ExitStack() as undo:
+            undo.callback(lock.release)
+            writer = IndexWriter.open(layout.index_path)
+            undo.callback(writer.close)
+            catalog = Catalog()
+            catalog.load(writer.rows(), writer.last_event_id())
+            reader = IndexReader.open(layout.index_path)
+            undo.callback(reader.close)
+            store = ModelStore(layout, writer, catalog)
+            library = cls(layout, catalog, reader, store, lock)
+            library.recovered = store.recover()
+            undo.pop_all()
+        return library
+
+    @classmethod
+    def open_readonly(cls, root: Path) -> "Library":
+        """Open a library that exists, without its lock: nothing is made, written or waited for.
+
+        It is read as it is now; what a program commits that starts to write to it later may not be seen.
+
+        Raises:
+            LibraryUnavailable: there is no library, or it cannot be opened.
+        """
+        if not root.is_dir():
+            raise LibraryUnavailable(
+                f"there is no library at {root}", hint="`pumas-agent register` or `pumas-agent run` makes it"
+            )
+        layout = LibraryLayout(root)
+        in_use = layout.log_path.exists()
+        reader = IndexReader.open(layout.index_path) if in_use else IndexReader.open_at_rest(layout.index_path)
+        catalog = Catalog()
+        try:
+            catalog.load(reader.rows(), reader.last_event_id())
+        except sqlite3.Error as error:
+            reader.close()
+            raise LibraryUnavailable(
+                f"the index {layout.index_path} cannot be read: {error}", hint="`pumas-agent reindex` makes it anew"
+            ) from error
+        return cls(layout, catalog, reader, None, None)
+
+    @property
+    def writable(self) -> bool:
+        """It was opened to write."""
+        return self._store is not None
+
+    async def read(self, question: Callable[[IndexReader], T]) -> T:
+        """Ask the index, on the reading thread."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reading, question, self._reader)
+        except sqlite3.Error as error:
+            raise LibraryUnavailable(f"the index cannot be read: {error}") from error
+
+    async def look_around(self, question: Callable[[ModelStore], T]) -> T:
+        """Have the disk looked at, on the reading thread: for the parts of the store that write nothing."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, question, self._require_store())
+
+    async def write(self, change: Callable[[ModelStore], T]) -> T:
+        """Commit, on the writing thread.
+
+        Raises:
+            LibraryUnwritable: the library was opened only to read, or cannot be written.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._writing, change, self._require_store())
+
+    def post(self, change: Callable[[ModelStore], None]) -> None:
+        """Commit something that nobody waits for, behind what is being committed. A failure is logged."""
+        store = self._require_store()
+
+        def work() -> None:
+            try:
+                change(store)
+            except PumasError as error:
+                log.warning("library.post_failed", code=error.code, reason=error.message)
+
+        self._writing.submit(work)
+
+    def _require_store(self) -> ModelStore:
+        if self._store is None:
+            raise LibraryUnwritable("the library was opened only to read")
+        return self._store
+
+    def close(self) -> None:
+        """Finish what is being written, close the index, give up the lock."""
+        self._writing.shutdown(wait=True)
+        self._reading.shutdown(wait=True)
+        self._reader.close()
+        if self._store is not None:
+            self._store.close()
+        if self._lock is not None:
+            self._lock.release()

@@ -1,0 +1,375 @@
+"""ModelStore: the one way anything in a library changes.
+
+A commit is, in this order: row, search row and feed event inside an open transaction; the new metadata.json written
+beside the old one and flushed; the rename that puts it in place; the end of the transaction. The rename is the
+decision. A crash before it leaves everything as it was; a crash after it leaves a file whose stamp differs from the one
+in `agent_signatures`, and `recover` makes row, search row and feed event from the file. So the three always agree after
+a start, and a commit that was reported is never lost: the file was flushed, and the rest is derived from it.
+
+Used by one thread at a time (the writer). Never opens anything outside the library root.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from pumas_agent.contracts.errors import InvalidModelId, LibraryUnwritable, MetadataUnreadable, ModelNotFound
+from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
+from pumas_agent.contracts.timestamps import utc_now
+from pumas_agent.library.catalog import Catalog
+from pumas_agent.library.files import read_json, sync_directory, write_json
+from pumas_agent.library.index import IndexRow, IndexWriter
+from pumas_agent.library.layout import (
+    BACKUP_NAME,
+    INDEX_BACKUP_NAME,
+    METADATA_NAME,
+    OVERRIDES_NAME,
+    REMOVED_NAME,
+    LibraryLayout,
+    metadata_signature,
+)
+from pumas_agent.library.projection import project
+
+_CHUNK = 500
+_LOST_TAIL_GAP = 100_000
+"""More events than can be in a log that was not yet flushed to the database file (it is, every thousand pages)."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryChanges:
+    """What a scan of the metadata files found against what the index knows."""
+
+    seen: int
+    changed: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class IndexOutcome:
+    """What indexing did."""
+
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+class ModelStore:
+    """The writer of one library. Every method may block on the disk."""
+
+    def __init__(self, layout: LibraryLayout, index: IndexWriter, catalog: Catalog) -> None:
+        self.layout = layout
+        self._index = index
+        self._catalog = catalog
+        self._opened = layout.index_identity()
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def read(self, model_id: str) -> tuple[ModelMetadata, tuple[FieldFinding, ...]]:
+        """The record of a model as it stands in its file now, and what in it could not be read.
+
+        Raises:
+            ModelNotFound: no such model.
+            MetadataUnreadable: its file is no JSON object.
+            LibraryOffline: the whole library is not there.
+        """
+        try:
+            document = read_json(self.layout.metadata_path(model_id))
+        except FileNotFoundError:
+            self.layout.require_online(self._opened)
+            raise ModelNotFound(f"Model not found: {model_id}") from None
+        return ModelMetadata.parse(document)
+
+    def scan(self, known: dict[str, str]) -> LibraryChanges:
+        """Compare the stamps of all metadata files with the known ones. Reads no file's content, writes nothing.
+
+        May run on another thread than the writer's.
+
+        Raises:
+            LibraryOffline: what is seen is not the library that was opened.
+        """
+        self.layout.require_online(self._opened)
+        expected = known.keys() | self._catalog.ids()  # before the walk: a model made during it is not missing
+        return self._compare(self.layout.survey().signatures, known, expected)
+
+    @staticmethod
+    def _compare(found: dict[str, str], known: dict[str, str], expected: set[str]) -> LibraryChanges:
+        changed = tuple(sorted(model_id for model_id, signature in found.items() if known.get(model_id) != signature))
+        return LibraryChanges(len(found), changed, tuple(sorted(expected - found.keys())))
+
+    def signatures(self) -> dict[str, str]:
+        """The stamps of the files that the rows were made from."""
+        return self._index.signatures()
+
+    def alerts(self) -> dict[tuple[str, str], str]:
+        """Since when each alert stands."""
+        return self._index.alerts()
+
+    # --- changing one model ------------------------------------------------------------------------------------
+
+    def create(self, model_id: str, metadata: ModelMetadata) -> None:
+        """Add a model: its folder, its metadata.json and its row. On failure nothing is left behind.
+
+        Raises:
+            FileExistsError: there is a model, or anything else, at that place or above it.
+            LibraryUnwritable: it could not be written.
+            LibraryOffline: the whole library is not there.
+        """
+        directory = self.layout.directory(model_id)
+        self.layout.require_online(self._opened)
+        for folder in directory.parents[: model_id.count("/")]:
+            if (folder / METADATA_NAME).exists():
+                raise FileExistsError(f"{folder} is a model: there is none below it")
+        made: list[Path] = []
+        try:
+            for folder in [*reversed(directory.parents), directory]:
+                if not folder.is_dir():
+                    folder.mkdir()
+                    made.append(folder)
+                    sync_directory(folder.parent)
+            if any(directory.iterdir()):
+                raise FileExistsError(f"{directory} is not empty")
+        except OSError as error:
+            _remove_empty(reversed(made))
+            if isinstance(error, FileExistsError):
+                raise
+            raise self._unwritable(model_id, error) from error
+        try:
+            self._write(model_id, metadata)
+        except Exception as error:
+            # The row was not committed. A record left here would stand in the way of the next try.
+            with contextlib.suppress(FileNotFoundError):
+                (directory / METADATA_NAME).unlink()
+            _remove_empty(reversed(made))
+            if isinstance(error, OSError):
+                raise self._unwritable(model_id, error) from error
+            raise
+
+    def update(self, model_id: str, change: Callable[[ModelMetadata], ModelMetadata]) -> bool:
+        """Change a model's record. The record is read from its file first, so that no edit made there is lost.
+
+        Returns:
+            Whether anything was written; a change that changes nothing writes nothing.
+
+        Raises:
+            ModelNotFound, MetadataUnreadable: as `read`.
+            LibraryUnwritable: it could not be written; the file and the row are as before. When only the very last step
+                failed (the flush of the folder, the end of the transaction) the file holds the change, and the next
+                scan makes the row from it.
+        """
+        metadata, _ = self.read(model_id)
+        before = metadata.to_document()
+        after = change(metadata)
+        if after.to_document() == before:
+            return False
+        try:
+            self._write(model_id, after)
+        except OSError as error:
+            raise self._unwritable(model_id, error) from error
+        return True
+
+    def _write(self, model_id: str, metadata: ModelMetadata) -> None:
+        self.layout.require_online(self._opened)
+        directory = self.layout.directory(model_id)
+        metadata = metadata.model_copy(
+            update={"model_id": model_id, "updated_date": metadata.updated_date or utc_now()}
+        )
+        with self._index.transaction():
+            row = project(model_id, directory, metadata)
+            self._index.upsert(row)
+            write_json(directory / METADATA_NAME, metadata.to_document(), backup=directory / BACKUP_NAME)
+            if signature := metadata_signature(directory):
+                self._index.put_signatures([(model_id, signature)])
+        self._catalog.put([row], self._index.last_event_id())
+
+    def remove(self, model_id: str) -> tuple[str, ...]:
+        """Remove a model's registry artifact and its row; the names of files in its folder that are not ours and stay.
+
+        Decided by one rename; a crash after it is finished by `recover`. Only files that the library itself writes are
+        removed, and folders only when that leaves them empty.
+
+        Raises:
+            ModelNotFound: no such model.
+            LibraryUnwritable: it could not be written; a repeated call, or the next start, finishes it.
+            LibraryOffline: the whole library is not there.
+        """
+        directory = self.layout.directory(model_id)
+        self.layout.require_online(self._opened)
+        try:
+            try:
+                (directory / METADATA_NAME).replace(directory / REMOVED_NAME)
+                sync_directory(directory)
+            except FileNotFoundError:
+                if self._catalog.get(model_id) is None:
+                    raise ModelNotFound(f"Model not found: {model_id}") from None
+            return self._finish_removal(model_id)
+        except OSError as error:
+            raise self._unwritable(model_id, error) from error
+
+    def _finish_removal(self, model_id: str) -> tuple[str, ...]:
+        directory = self.layout.directory(model_id)
+        # The row goes for good before the file that says so does: a power cut must not bring back a row without a file.
+        with self._index.durable_transaction():
+            self._index.delete(model_id)
+        self._catalog.remove([model_id], self._index.last_event_id())
+        for name in (BACKUP_NAME, OVERRIDES_NAME, REMOVED_NAME):
+            with contextlib.suppress(FileNotFoundError):
+                (directory / name).unlink()
+        kept = tuple(sorted(path.name for path in directory.iterdir())) if directory.is_dir() else ()
+        if not kept:
+            parents = [path for path in directory.parents if path.is_relative_to(self.layout.root)]
+            _remove_empty([directory, *(path for path in parents if path != self.layout.root)])
+        return kept
+
+    # --- deriving the index ------------------------------------------------------------------------------------
+
+    def recover(self) -> IndexOutcome:
+        """Finish what a crash or a power cut cut off: removals, temporary files, rows older than their files."""
+        self.layout.require_online(self._opened)
+        survey = self.layout.survey()
+        for path in survey.leftovers:
+            path.unlink(missing_ok=True)
+        if survey.removed or survey.signatures != self._index.signatures():
+            # Files and rows differ: events may have been lost with the tail of the log, or with the whole index, and
+            # clients may hold cursors of them. Their ids are not given out again (reference 16, trap 11); no index has
+            # had an event for every second since 1970.
+            self._index.skip_event_ids(max(self._index.last_event_id() + _LOST_TAIL_GAP, int(time.time())))
+        for model_id in survey.removed:
+            log.warning("library.removal_finished", model_id=model_id)
+            self._finish_removal(model_id)
+        known = self._index.signatures()
+        return self.index(self._compare(survey.signatures, known, known.keys() | self._catalog.ids()))
+
+    def index(self, changes: LibraryChanges) -> IndexOutcome:
+        """Make the rows of changed metadata files anew. Rows that come out the same are not written.
+
+        A row without a file goes when the model's whole folder is gone and the model was the library's own. An external
+        registration is never dropped because its record cannot be seen (law 4).
+        """
+        outcome = IndexOutcome()
+        for start in range(0, len(changes.changed), _CHUNK):
+            self._index_chunk(changes.changed[start : start + _CHUNK], outcome)
+        for model_id in changes.gone:
+            try:
+                directory = self.layout.directory(model_id)
+            except InvalidModelId as error:
+                outcome.unreadable[model_id] = str(error)
+                continue
+            if metadata_signature(directory) is not None:
+                continue  # there again since the scan
+            entry = self._catalog.get(model_id)
+            if entry is not None and (entry.is_external or not _is_gone(directory)):
+                outcome.unreadable[model_id] = f"{directory / METADATA_NAME} is gone"
+                continue
+            self.layout.require_online(self._opened)
+            with self._index.transaction():
+                deleted = self._index.delete(model_id)
+            self._catalog.remove([model_id], self._index.last_event_id())
+            if deleted:
+                outcome.removed.append(model_id)
+        return outcome
+
+    def index_one(self, model_id: str) -> IndexOutcome:
+        """Make one model's row anew, whatever its stamp: a file below its folder may have changed.
+
+        Raises:
+            LibraryOffline, InvalidModelId: nothing is concluded.
+        """
+        self.layout.require_online(self._opened)
+        if metadata_signature(self.layout.directory(model_id)) is not None:
+            return self.index(LibraryChanges(1, (model_id,), ()))
+        gone = (model_id,) if self._catalog.get(model_id) is not None else ()
+        return self.index(LibraryChanges(0, (), gone))
+
+    def _index_chunk(self, model_ids: Sequence[str], outcome: IndexOutcome) -> None:
+        rows: list[IndexRow] = []
+        signatures: list[tuple[str, str]] = []
+        for model_id in model_ids:
+            try:
+                directory = self.layout.directory(model_id)
+                signature = metadata_signature(directory)
+                metadata, _ = self.read(model_id)
+                row = project(model_id, directory, metadata)
+            except ModelNotFound:
+                continue  # gone since the scan
+            except (MetadataUnreadable, InvalidModelId, OSError) as error:
+                outcome.unreadable[model_id] = str(error)
+                continue
+            if signature is not None:
+                rows.append(row)
+                signatures.append((model_id, signature))
+        known = self._index.signatures_of(row.id for row in rows)
+        stamped = [(model_id, signature) for model_id, signature in signatures if known.get(model_id) != signature]
+        changed = [row for row in rows if self._index.row(row.id) != row]
+        if not stamped and not changed:
+            return
+        with self._index.transaction():
+            for row in changed:
+                self._index.upsert(row)
+            self._index.put_signatures(stamped)
+        outcome.changed += [row.id for row in changed]
+        if changed:
+            self._catalog.put(changed, self._index.last_event_id())
+
+    def rebuild(self) -> tuple[int, IndexOutcome]:
+        """Make every row anew from its metadata file; how many files there are, and what changed.
+
+        The index is backed up first: dependency profiles, bindings, overlays and exclusions live in it alone.
+        """
+        self.layout.require_online(self._opened)
+        self._index.back_up(self.layout.root / INDEX_BACKUP_NAME)
+        found = self.layout.survey().signatures
+        expected = self._index.signatures().keys() | self._catalog.ids()
+        outcome = self.index(self._compare(found, {}, expected))
+        self._index.flush()
+        return len(found), outcome
+
+    # --- alerts ------------------------------------------------------------------------------------------------
+
+    def put_alert(self, code: str, model_id: str, since: str) -> None:
+        """Remember since when an alert stands. `model_id` is empty for the library itself."""
+        self.layout.require_online(self._opened)
+        with self._index.transaction():
+            self._index.put_alert(code, model_id, since)
+
+    def delete_alert(self, code: str, model_id: str) -> None:
+        """Forget an alert that was cleared."""
+        self.layout.require_online(self._opened)
+        with self._index.transaction():
+            self._index.delete_alert(code, model_id)
+
+    def close(self) -> None:
+        """Close the index."""
+        self._index.close()
+
+    def _unwritable(self, model_id: str, error: OSError) -> LibraryUnwritable:
+        return LibraryUnwritable(
+            f"cannot write the record of {model_id}: {error.strerror or error}",
+            hint=f"free space on, or make writable, the disk that holds {self.layout.root}",
+            data={"reason": error.strerror or str(error)},
+        )
+
+
+def _is_gone(directory: Path) -> bool:
+    """Gone for certain: what cannot be looked at may be there."""
+    try:
+        directory.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, deepest first, as far as they are empty."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty, or gone already: either way it is as it should be
+            return
