@@ -172,3 +172,13 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 
     assert read_json(tmp_path / "x.json") == document
     assert json.loads((tmp_path / "x.json").read_text()) == document
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """A metadata.json that is a link may lead out of the library: it is not read."""
+    (tmp_path / "elsewhere.json").write_text("{}", encoding="utf-8")
+    path = tmp_path / "metadata.json"
+    path.symlink_to("elsewhere.json")
+
+    with pytest.raises(MetadataUnreadable):
+        read_json(path)
