@@ -61,7 +61,9 @@ class SocketSettings(Contract):
 
     path: AbsolutePath = Field(description="The Unix socket.")
     group: str = Field(default="", description="Members of this group may read and resolve; empty: the owner alone.")
-    max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1, le=10_000)] = 64
+    max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1, le=10_000)] = Field(
+        default=64, description="Clients at a time; one more is refused."
+    )
 
 
 class WatchSettings(Contract):
@@ -69,7 +71,9 @@ class WatchSettings(Contract):
 
     debounce_ms: Milliseconds = Field(default=300, description="Quiet time after an event before a look.")
     max_delay_ms: Milliseconds = Field(default=3000, description="Longest wait while events keep coming.")
-    backend: Literal["auto", "inotify", "polling"] = "auto"
+    backend: Literal["auto", "inotify", "polling"] = Field(
+        default="auto", description="What delivers events; auto: the best that this machine has."
+    )
     identity_poll_s: Seconds = Field(default=15, description="How often each root is checked to be the same folder.")
     full_reconcile_s: Seconds = Field(default=3600, description="How often everything is looked at.")
     poll_interval_s: Seconds = Field(default=60, description="How often a root without events is looked at.")
@@ -84,7 +88,9 @@ class WatchSettings(Contract):
 class LogSettings(Contract):
     """What is logged and how it looks."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What matters less than this is not logged."
+    )
     format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, JSON lines elsewhere."
     )

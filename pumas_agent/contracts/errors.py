@@ -1,7 +1,7 @@
 """One tree of errors. Each has a stable string code, a JSON-RPC number, an exit code for the command line, and a hint.
 
 The message names the thing that is wrong; the hint says what to do about it. Match on `code`, never on text.
-Numbers follow the existing Pumas library (reference section 12); exit codes follow sysexits where one fits.
+Numbers follow the existing Pumas library; exit codes follow sysexits where one fits.
 """
 
 from collections.abc import Mapping
@@ -261,7 +261,7 @@ class AgentUnreachable(PumasError):
 
 
 def _tree(root: type[PumasError]) -> dict[str, type[PumasError]]:
-    found = {root.code: root}
+    found = {root.code: root} if root.__module__ == __name__ else {}
     for child in root.__subclasses__():
         found.update(_tree(child))
     return found

@@ -1,6 +1,6 @@
 """Rows as people and front ends see them: list, search, one model, the update feed, the state of the library.
 
-Names that the existing Pumas library already had keep its camelCase (reference 6.4, 6.5); what was added is snake_case,
+Names that the existing Pumas library already had keep its camelCase; what was added is snake_case,
 like the metadata it comes from. Paths in rows are for people; a runtime executes only what a descriptor says.
 """
 

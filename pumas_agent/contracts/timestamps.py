@@ -1,4 +1,4 @@
-"""The one spelling of a moment that we write: RFC 3339, UTC, offset `+00:00`, microseconds (reference 1.3)."""
+"""The one spelling of a moment that we write: RFC 3339, UTC, offset `+00:00`, microseconds."""
 
 from datetime import UTC, datetime
 

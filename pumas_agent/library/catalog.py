@@ -76,24 +76,30 @@ class Catalog:
     def __init__(self) -> None:
         self.generation = 0
         self._entries: dict[str, CatalogEntry] = {}
+        self._bundles: dict[str, CatalogEntry] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def load(self, rows: Iterable[IndexRow], generation: int) -> None:
         """Fill it, at start."""
-        self._entries = {row.id: entry_of(row) for row in rows}
-        self.generation = generation
+        self.put(rows, generation)
 
     def put(self, rows: Iterable[IndexRow], generation: int) -> None:
         """What a commit wrote."""
-        self._entries.update([(row.id, entry_of(row)) for row in rows])
+        for entry in [entry_of(row) for row in rows]:
+            self._entries[entry.id] = entry
+            if entry.is_bundle:
+                self._bundles[entry.id] = entry
+            else:
+                self._bundles.pop(entry.id, None)
         self.generation = generation
 
     def remove(self, model_ids: Iterable[str], generation: int) -> None:
         """What a commit removed."""
         for model_id in model_ids:
             self._entries.pop(model_id, None)
+            self._bundles.pop(model_id, None)
         self.generation = generation
 
     def get(self, model_id: str) -> CatalogEntry | None:
@@ -105,8 +111,12 @@ class Catalog:
         return set(self._entries)
 
     def entries(self) -> list[CatalogEntry]:
-        """All models as they are now."""
+        """All models as they are now. As many as there are: not for the event loop."""
         return list(self._entries.values())
+
+    def bundles(self) -> list[CatalogEntry]:
+        """The models that are judged as bundles."""
+        return list(self._bundles.values())
 
 
 def entry_of(row: IndexRow) -> CatalogEntry:

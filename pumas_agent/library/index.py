@@ -120,7 +120,7 @@ class IndexReader:
         return int(found[0]) if found else 0
 
     def updates_since(self, cursor: str | None, limit: int) -> UpdateFeed:
-        """What changed since a cursor (reference 6.6). A cursor ahead of the log is stale too (weakness W28)."""
+        """What changed since a cursor. A cursor ahead of the log is stale too."""
         newest = self.last_event_id()
         current = f"{_CURSOR}{newest}"
         if cursor is None:
@@ -252,7 +252,7 @@ class IndexWriter(IndexReader):
 
     def delete(self, model_id: str) -> bool:
         """Delete a row and what hangs on it, with its feed event. False when there was none."""
-        # The table of link exclusions has no foreign key (weakness W29).
+        # The table of link exclusions has no foreign key.
         self._connection.execute("DELETE FROM model_link_exclusions WHERE model_id = ?", (model_id,))
         self._connection.execute("DELETE FROM agent_signatures WHERE model_id = ?", (model_id,))
         self._connection.execute("DELETE FROM agent_alerts WHERE model_id = ?", (model_id,))

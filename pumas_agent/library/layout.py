@@ -56,7 +56,7 @@ class LibraryLayout:
         """The folder of a model, whether it exists or not.
 
         Raises:
-            InvalidModelId: the id is empty, absolute, has `.` or `..`, or leads through a link (weakness W12).
+            InvalidModelId: the id is empty, absolute, has `.` or `..`, or leads through a link.
         """
         segments = model_id.split("/")
         if any(segment in {"", ".", ".."} for segment in segments) or "\0" in model_id or "\\" in model_id:

@@ -47,8 +47,10 @@ class Library:
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="library-write")
 
     @classmethod
-    def open(cls, root: Path, role: Role) -> "Library":
+    def open(cls, root: Path, role: Role, *, given_up: Callable[[], bool] = lambda: False) -> "Library":
         """Take the lock, bring the index up to date with the metadata files, fill the catalog. Makes what is absent.
+
+        `given_up` is asked while a command holds the lock, and ends the wait for it.
 
         Raises:
             LibraryBusy: another process owns it.
@@ -61,7 +63,7 @@ class Library:
             raise LibraryUnavailable(
                 f"cannot open the library {root}: {error.strerror}", hint="name a folder of yours with --library"
             ) from error
-        lock = LibraryLock(layout.root, role)
+        lock = LibraryLock(layout.root, role, given_up=given_up)
         lock.acquire()
         with contextlib.ExitStack() as undo:
             undo.callback(lock.release)

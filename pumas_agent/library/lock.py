@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -24,19 +25,23 @@ class LibraryLock:
     """The right to write to a library, held from `acquire` to `release`.
 
     An agent waits for a command that holds the lock, since a command ends by itself; nobody waits for an agent.
+    `given_up` is asked meanwhile, and ends the wait.
     """
 
-    def __init__(self, root: Path, role: Role, *, wait_s: float = 30.0) -> None:
+    def __init__(
+        self, root: Path, role: Role, *, wait_s: float = 30.0, given_up: Callable[[], bool] = lambda: False
+    ) -> None:
         self._path = root / LOCK_NAME
         self._role = role
         self._wait_s = wait_s
+        self._given_up = given_up
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """Take the lock.
 
         Raises:
-            LibraryBusy: an agent holds it, or a command has held it for longer than the wait; its pid is named.
+            LibraryBusy: an agent holds it, or a command has held it until the wait was over; its pid is named.
             LibraryUnavailable: the lock file cannot be opened, locked or written.
         """
         try:
@@ -51,7 +56,7 @@ class LibraryLock:
                     break
                 except BlockingIOError:
                     holder = _read_holder(descriptor)
-                    if _is_live_agent(holder) or time.monotonic() >= deadline:
+                    if _is_live_agent(holder) or time.monotonic() >= deadline or self._given_up():
                         raise self._busy(holder) from None
                     time.sleep(_POLL_S)
             os.ftruncate(descriptor, 0)

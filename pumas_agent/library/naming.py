@@ -1,8 +1,8 @@
-"""Names of folders from names people give (reference section 2).
+"""Names of folders from names people give (docs/reference/on-disk-format.md).
 
 Owns the normalisation that makes a `model_id` segment. Latin names give exactly what the existing Pumas library gives,
 so that ids agree; where that library loses characters, and so gives one folder name to many models, a short digest of
-the name is added (weakness W31).
+the name is added.
 """
 
 import hashlib

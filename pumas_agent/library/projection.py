@@ -1,4 +1,4 @@
-"""From a metadata record to its row (reference 6.1). Same record and same folder, same row.
+"""From a metadata record to its row (docs/reference/on-disk-format.md). Same record and same folder, same row.
 
 Looks at file names and sizes in the model's own folder; never at an external bundle, and never into a file.
 """
@@ -17,7 +17,7 @@ from pumas_agent.library.index import IndexRow
 from pumas_agent.library.layout import BACKUP_NAME, METADATA_NAME, OVERRIDES_NAME
 
 MODEL_EXTENSIONS = (".gguf", ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
-"""What a file model's payload may be called (reference 8.1)."""
+"""What a file model's payload may be called."""
 PRIMARY_DEPTH = 2
 _PARTIAL_DEPTH = 6
 _NOT_IN_ROW = (

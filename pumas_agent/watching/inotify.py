@@ -99,6 +99,17 @@ class TolerantEmitter(InotifyEmitter):
             follow_symlink=self.watch.follow_symlink,
         )
 
+    def queue_events(self, timeout: float, *, full_events: bool = False) -> None:  # noqa: ARG002  the stock signature
+        """As the stock one, but being stopped while it waits for an event is no error to be logged."""
+        with self._lock:
+            watches = self._inotify
+        event = watches.read_event() if watches is not None else None
+        if event is None:
+            return
+        with self._lock:
+            if self._inotify is not None:
+                self.build_and_queue_event(event, full_events=full_events)
+
 
 class InotifyObserver(BaseObserver):
     """watchdog's observer on a reader of ours, in an inotify instance of its own.

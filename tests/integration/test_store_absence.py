@@ -39,7 +39,7 @@ def store(library: Library) -> ModelStore:
 def test_a_corrupt_record_keeps_its_row_and_does_not_hold_up_the_others(
     library: Library, store: ModelStore, content: str, rebuild: bool
 ) -> None:
-    """W11, law 10: it is reported as unreadable, the file stays as it is, the others are indexed."""
+    """Law 10: it is reported as unreadable, the file stays as it is, the others are indexed."""
     path = store.layout.metadata_path(EXTERNAL)
     path.write_text(content)
     other = store.layout.metadata_path(OTHER)
@@ -69,7 +69,7 @@ def test_a_corrupt_record_does_not_keep_a_library_from_opening(tmp_path: Path, l
 
 
 def test_a_record_with_one_bad_value_is_indexed(library: Library, store: ModelStore) -> None:
-    """One bad field makes no file unreadable (W35)."""
+    """One bad field makes no file unreadable."""
     path = store.layout.metadata_path(OTHER)
     path.write_text('{"tags": ["new"], "size_bytes": "many"}')
 

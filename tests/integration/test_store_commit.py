@@ -74,7 +74,7 @@ def test_a_new_model_is_in_file_row_search_feed_and_catalog(library: Library, st
 
 
 def test_an_update_changes_all_of_them_and_keeps_the_previous_file(library: Library, store: ModelStore) -> None:
-    """The event says what to load again and of which revision it is (reference 6.2)."""
+    """The event says what to load again and of which revision it is."""
     store.create(MODEL, ModelMetadata(tags=["old"]))
     before = store.layout.metadata_path(MODEL).read_bytes()
 
@@ -159,7 +159,7 @@ def test_an_empty_folder_is_no_obstacle(store: ModelStore) -> None:
 def test_a_create_on_a_full_disk_leaves_nothing_behind_and_can_be_tried_again(
     library: Library, store: ModelStore, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    """Whichever flush fails: three of new folders, one of the file, one of its folder after the rename (W13)."""
+    """Whichever flush fails: three of new folders, one of the file, one of its folder after the rename."""
     with monkeypatch.context() as context:
         fail(context, "fsync", after)
         with pytest.raises(LibraryUnwritable, match="No space left"):

@@ -57,7 +57,7 @@ def test_a_cursor_that_is_none_is_stale(library: Library, five: int, cursor: str
 
 
 def test_a_cursor_ahead_of_the_log_is_stale(library: Library, five: int) -> None:
-    """W28; the existing library says nothing (feed-007), and a client of a restored backup would wait for ever."""
+    """The existing library says nothing (feed-007), and a client of a restored backup would wait for ever."""
     assert library._reader.updates_since(f"{CURSOR}{five + 1}", 0).stale_cursor
     assert not library._reader.updates_since(f"{CURSOR}{five}", 0).stale_cursor
 
@@ -104,7 +104,7 @@ def test_a_limit_of_zero_means_a_hundred(library: Library, store: ModelStore) ->
 
 
 def test_positions_of_removed_events_are_not_given_out_again(library: Library, store: ModelStore, five: int) -> None:
-    """AUTOINCREMENT, by hand or not (reference 16, trap 11)."""
+    """AUTOINCREMENT, by hand or not."""
     connection = sqlite3.connect(library.layout.index_path)
     connection.execute("DELETE FROM model_library_update_events")
     connection.commit()
@@ -125,7 +125,7 @@ def test_positions_of_removed_events_are_not_given_out_again(library: Library, s
 )  # fmt: skip
 @pytest.mark.usefixtures("five")
 def test_whatever_a_person_types_is_a_search_and_never_an_error(library: Library, text: str) -> None:
-    """W25: punctuation raised inside the engine."""
+    """No character of it is an operator of the engine."""
     assert isinstance(library._reader.search(text), list)
 
 

@@ -142,7 +142,7 @@ def test_the_texts_that_the_existing_library_looks_for_are_there(tmp_path: Path)
 
 
 def test_a_baseline_cannot_be_changed_and_goes_with_its_model(tmp_path: Path) -> None:
-    """Nothing of ours updates one (reference 16, trap 3)."""
+    """Nothing of ours updates one."""
     make_pumas_library(tmp_path)
     library = Library.open(tmp_path, "command")
     assert library._store is not None

@@ -43,7 +43,7 @@ def test_reading_makes_no_file(root: Path) -> None:
 
 
 def test_a_reader_does_not_wait_for_a_writer(root: Path) -> None:
-    """It sees what was committed, while a transaction is open (W45), and what is committed later."""
+    """It sees what was committed, while a transaction is open, and what is committed later."""
     agent = Library.open(root, "agent")
     assert agent._store is not None
     started = time.monotonic()

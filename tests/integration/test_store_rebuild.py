@@ -146,7 +146,7 @@ def test_a_backup_that_was_cut_off_does_not_stop_the_next_one(library: Library, 
 
 
 def test_a_cursor_of_an_index_that_was_deleted_is_stale_in_the_new_one(root: Path) -> None:
-    """Positions of the feed are not given out twice, even by another index (reference 16, trap 11)."""
+    """Positions of the feed are not given out twice, even by another index."""
     library, _ = open_library(root)
     old = [event.cursor for event in library._reader.updates_since("model-library-updates:0", 1000).events]
     library.close()

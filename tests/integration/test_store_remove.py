@@ -113,7 +113,7 @@ def test_a_model_whose_folder_was_deleted_by_hand_can_be_removed(library: Librar
 
 
 def test_a_removed_model_leaves_no_exclusions_to_a_later_one(store: ModelStore) -> None:
-    """Weakness W29: the table of link exclusions has no foreign key. Bindings go with their model, profiles stay."""
+    """The table of link exclusions has no foreign key. Bindings go with their model, profiles stay."""
     connection = sqlite3.connect(store.layout.index_path)
     connection.executescript(f"""
         INSERT INTO model_link_exclusions VALUES ('{MODEL}', 'app', '2026');
@@ -135,7 +135,7 @@ def test_a_removed_model_leaves_no_exclusions_to_a_later_one(store: ModelStore) 
 def test_a_removal_that_fails_after_its_decision_is_finished_later(
     library: Library, store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By another try, or by the next start; never half undone (W30)."""
+    """By another try, or by the next start; never half undone."""
     store.create("diffusion/sdxl/second", ModelMetadata())
 
     def full(_: int) -> None:

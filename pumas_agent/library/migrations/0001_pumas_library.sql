@@ -1,4 +1,4 @@
--- The index of a Pumas model library (reference 1.5). Every statement tolerates an index that Pumas made before us.
+-- The index of a Pumas model library (docs/reference/on-disk-format.md). Every statement tolerates an index that Pumas made before us.
 -- Names, constraints and the text `$.architecture_family` in the triggers are what Pumas looks for: it replaces what differs.
 
 CREATE TABLE IF NOT EXISTS models (

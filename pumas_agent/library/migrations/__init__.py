@@ -75,7 +75,7 @@ def _applied(connection: sqlite3.Connection) -> set[str]:
 def _repair_search(connection: sqlite3.Connection) -> None:
     """Make the search triggers anew, and fill the search table, when one is missing or of an older form.
 
-    The same test as the existing library makes at every open (reference 1.5): the two never replace each other's.
+    The same test as the existing library makes at every open: the two never replace each other's.
     """
     found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
     current = all(name in found for name in _SEARCH_TRIGGERS) and all(

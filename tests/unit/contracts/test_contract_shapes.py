@@ -28,7 +28,8 @@ from pumas_agent.contracts.timestamps import utc_from_ns, utc_now
 
 def contracts(root: type[Contract] = Contract) -> Iterator[type[Contract]]:
     for child in root.__subclasses__():
-        yield child
+        if child.__module__.startswith("pumas_agent.contracts."):
+            yield child
         yield from contracts(child)
 
 

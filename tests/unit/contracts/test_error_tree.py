@@ -14,7 +14,8 @@ from pumas_agent.contracts.errors import (
 
 
 def all_kinds(root: type[PumasError] = PumasError) -> list[type[PumasError]]:
-    return [kind for child in root.__subclasses__() for kind in (child, *all_kinds(child))]
+    kinds = [kind for child in root.__subclasses__() for kind in (child, *all_kinds(child))]
+    return [kind for kind in kinds if kind.__module__ == PumasError.__module__]
 
 
 def test_every_error_has_a_code_of_its_own() -> None:

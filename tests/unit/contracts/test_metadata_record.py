@@ -50,7 +50,7 @@ def test_there_is_no_field_about_backends_beside_the_two() -> None:
 
 
 def test_unknown_keys_survive_reading_changing_and_writing() -> None:
-    """They stand behind the known ones, as they were (W35)."""
+    """They stand behind the known ones, as they were."""
     record, findings = ModelMetadata.parse({"x_new": {"deep": [1, None]}, "family": "sdxl", "agent": {"other": 1}})
 
     document = record.model_copy(update={"family": "flux"}).to_document()
@@ -92,7 +92,7 @@ def test_unknown_keys_of_nested_objects_survive_too() -> None:
     ],
 )
 def test_one_bad_value_is_a_finding_about_its_field_and_is_written_back(field: str, value: object) -> None:
-    """The other fields stay readable; what could not be read is not destroyed (W35)."""
+    """The other fields stay readable; what could not be read is not destroyed."""
     record, findings = ModelMetadata.parse({"official_name": "Named", field: value, "notes": "noted"})
 
     assert {finding.field for finding in findings} == {field}

@@ -112,7 +112,7 @@ def test_a_failed_step_leaves_the_old_content_and_no_temporary_file(
 
 
 def test_the_text_is_as_the_existing_library_writes_it(tmp_path: Path) -> None:
-    """Two spaces, no trailing newline, non-ASCII as it is, keys in the order given (reference 1.2)."""
+    """Two spaces, no trailing newline, non-ASCII as it is, keys in the order given."""
     write_json(tmp_path / "x.json", {"name": "模型 é", "list": [1], "null": None})
 
     text = (tmp_path / "x.json").read_bytes().decode("utf-8")

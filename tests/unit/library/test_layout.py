@@ -37,7 +37,7 @@ def tree(folder: Path) -> dict[str, int]:
 def test_a_hostile_id_is_refused_by_everything_that_changes_a_model(
     outside: Path, tmp_path: Path, model_id: str
 ) -> None:
-    """InvalidModelId, and nothing in or beside the library is touched (W12)."""
+    """InvalidModelId, and nothing in or beside the library is touched."""
     library = Library.open(tmp_path / "library", "command")
     store = library._store
     assert store is not None

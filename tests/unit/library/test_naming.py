@@ -54,7 +54,7 @@ def test_accents_are_taken_off_latin_letters(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize("name", ["日本語", "Ünïcode Модель", "Łódź", "🦁", "CON модель", "नमस्ते"])
 def test_a_name_that_loses_characters_ends_in_a_digest(name: str) -> None:
-    """Names of other scripts do not all become `unnamed_model` (W31, and unlike naming-019)."""
+    """Names of other scripts do not all become `unnamed_model` (unlike naming-019)."""
     assert re.fullmatch(r"[a-z0-9_-]+_[0-9a-f]{8}", normalize_name(name))
 
 
