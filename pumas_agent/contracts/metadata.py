@@ -1,4 +1,4 @@
-"""`metadata.json`: the one record of a model, shared with the existing Pumas library (docs/reference/on-disk-format.md).
+"""`metadata.json`: the one record of a model, shared with the existing Pumas (docs/reference/on-disk-format.md).
 
 Owns the 68 fields, their order and their types. A file is read field by field: one bad value makes a finding about that
 field and leaves the others readable; keys we do not know are kept. What was read can always be written back whole.

@@ -1,7 +1,7 @@
 """Durable JSON files: either the old document or the new one is there, after any crash.
 
 Owns how a JSON file of the library is read and written; knows nothing of what is in it. Format as the existing library
-writes it (docs/reference/on-disk-format.md): two-space indent, no trailing newline, non-ASCII unescaped, `.bak` beside it.
+writes it: two-space indent, no trailing newline, non-ASCII unescaped, `.bak` beside it.
 """
 
 import contextlib

@@ -236,8 +236,8 @@ class ModelStore:
             path.unlink(missing_ok=True)
         if survey.removed or survey.signatures != self._index.signatures():
             # Files and rows differ: events may have been lost with the tail of the log, or with the whole index, and
-            # clients may hold cursors of them. Their ids are not given out again (docs/reference/on-disk-format.md); no index has
-            # had an event for every second since 1970.
+            # clients may hold cursors of them. Their ids are not given out again; no index has had an event for every
+            # second since 1970.
             self._index.skip_event_ids(max(self._index.last_event_id() + _LOST_TAIL_GAP, int(time.time())))
         for model_id in survey.removed:
             log.warning("library.removal_finished", model_id=model_id)
