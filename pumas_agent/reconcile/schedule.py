@@ -46,5 +46,7 @@ async def _logged(name: str, action: Action) -> None:
             await action()
         else:
             await asyncio.to_thread(action)
+    except asyncio.CancelledError:
+        log.debug("schedule.action_cancelled", action=name)  # by the stop; let through, APScheduler logs it as an error
     except Exception:
         log.exception("schedule.action_failed", action=name)

@@ -11,7 +11,15 @@ from collections.abc import Callable
 import structlog
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter, InotifyWatchGroup
-from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchCallback, WatchDescriptor
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -62,10 +70,13 @@ class InotifyReader(InotifyFD):
         return watch.wd
 
     def handle_event(self, event: InotifyEvent) -> None:
-        """As the stock one, but tell of an overflow, and survive its bookkeeping errors."""
+        """As the stock one, but tell of an overflow and of an unmount, and survive its bookkeeping errors."""
         if event.is_queue_overflow:
             self._on_lost("watch_overflow")
             return
+        if event.mask & InotifyConstants.IN_UNMOUNT:
+            # Mounted again, folders have the numbers they had: nothing else would tell that their watches are gone.
+            self._on_lost("watch_unmounted")
         try:
             super().handle_event(event)
         except Exception:
