@@ -1,0 +1,83 @@
+"""The log: JSON lines for machines, readable lines on a terminal. Owns its form and nothing of what is said."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import sys
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+
+
+def configure_logs(level: str, form: Literal["auto", "json", "console"], stream: TextIO | None = None) -> None:
+    """Send the log to a stream (standard output when null), in the given form; `auto` is `console` on a terminal.
+
+    Text from disk may hold bytes that are no UTF-8 or control characters: both forms escape them.
+    """
+    stream = sys.stdout if stream is None else stream
+    console = form == "console" or (form == "auto" and stream.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if console
+        else structlog.processors.JSONRenderer(_ascii_json)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            *([_printable] if console else []),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Output(stream))),
+        cache_logger_on_first_use=False,
+    )
+    # What our libraries say through the standard library: only what matters, in the same form.
+    logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+
+
+class _Output(io.TextIOBase):
+    """Where the lines go. A reader that went away or a full disk costs lines of the log, and nothing else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a line at once."""
+        with contextlib.suppress(OSError):
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except BrokenPipeError:
+                # Nobody will read any more, and nothing may be left that the interpreter would flush when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        return len(text)
+
+
+def _ascii_json(fields: Any, **options: Any) -> str:
+    return json.dumps(fields, ensure_ascii=True, **options)
+
+
+def _printable(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {
+        key: _escaped(value, keep="\n" if key == "exception" else "") if isinstance(value, str) else value
+        for key, value in fields.items()
+    }
+
+
+def _escaped(text: str, keep: str) -> str:
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+class _Forward(logging.Handler):
+    """Hands a record of the standard library's logging to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(record.name)
+        log.log(record.levelno, "library.said", source=record.name, text=record.getMessage(), exc_info=record.exc_info)
