@@ -1,0 +1,303 @@
+"""Refresher: judge an asset again, commit the verdict, publish it.
+
+Owns the verdicts, and the rule of what is served when a commit fails: a verdict that got worse is published before it
+is committed, one that got better after (law 6). One judgement an asset at a time; whoever asks during one gets the
+next.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from pumas_agent.bundles import Look, StatSignature
+from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
+from pumas_agent.contracts.errors import LibraryOffline, LibraryUnwritable, ModelNotFound, PumasError
+from pumas_agent.contracts.metadata import AssetValidationState, ImportState, ModelMetadata
+from pumas_agent.contracts.timestamps import utc_now
+from pumas_agent.library import CatalogEntry, Library, primary_file
+from pumas_agent.upkeep.verdict import Verdict
+
+_ATTEMPTS = 3
+_NO_ENTRY_PATH = AssetValidationError(
+    code="missing_entry_path", message="the record names neither an entry path nor a source path"
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Judge(Protocol):
+    """Judges a bundle somewhere else than on the event loop."""
+
+    async def judge(self, root: Path, *, urgent: bool = False) -> Look:
+        """One look at the bundle; an urgent one goes before those that wait."""
+
+
+class Refresher:
+    """Keeps one verdict an asset. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        library: Library,
+        judge: Judge,
+        *,
+        observe: Callable[[Verdict], None],
+        observe_library: Callable[[PumasError | None], None],
+    ) -> None:
+        """Make one.
+
+        Args:
+            library: where verdicts are committed; one that was opened only to read takes none.
+            judge: looks at bundles.
+            observe: told each verdict on a bundle.
+            observe_library: told why the library took no verdict; None when it takes them again.
+        """
+        self._library = library
+        self._judge = judge
+        self._observe = observe
+        self._observe_library = observe_library
+        self._verdicts: dict[str, Verdict] = {}
+        self._running: dict[str, asyncio.Task[Verdict]] = {}
+        self._following: dict[str, asyncio.Task[Verdict]] = {}
+        self._recorded: dict[str, tuple[BundleReport, CatalogEntry]] = {}
+        """What was found when the record was last brought up to a verdict, and the entry that came of it."""
+        self.uncommitted: dict[str, PumasError] = {}
+        """Models whose verdict could not be committed, and why."""
+
+    @property
+    def library_fault(self) -> PumasError | None:
+        """Why the library took a verdict not; None when it takes them. What ails a single record does not count."""
+        return next((error for error in self.uncommitted.values() if _is_of_the_library(error)), None)
+
+    def verdict(self, model_id: str) -> Verdict | None:
+        """The last verdict since the start, true or not; none of a place where the asset is no more."""
+        verdict = self._verdicts.get(model_id)
+        entry = self._library.catalog.get(model_id)
+        if verdict is None or entry is None or not entry.is_bundle:
+            return verdict
+        return verdict if verdict.entry_path == (entry.bundle_root or "") else None
+
+    def forget(self, model_id: str) -> None:
+        """Drop what is known of a model that is no longer registered."""
+        self._verdicts.pop(model_id, None)
+        self._recorded.pop(model_id, None)
+        self.uncommitted.pop(model_id, None)
+
+    async def current(self, model_id: str) -> Verdict:
+        """A verdict that is true now: the last one when it holds, else a new one.
+
+        Raises:
+            ModelNotFound: no such model.
+            AssetUnresponsive: its filesystem does not answer in time.
+        """
+        asked = time.monotonic()
+        for _ in range(_ATTEMPTS):
+            known = self.verdict(model_id)
+            if known is not None and (known.holds() or known.holds_since(asked)):
+                return known
+            running = self._running.get(model_id)
+            if running is not None:
+                await asyncio.wait({running})  # it began before the question; what it found is looked at like any other
+            else:
+                await self.refresh(model_id, urgent=True)
+        verdict = await self.refresh(model_id, urgent=True)
+        return verdict if verdict.holds_since(asked) else verdict.as_settling()
+
+    async def refresh(self, model_id: str, *, urgent: bool = False) -> Verdict:
+        """Judge a model, by a judgement that starts after this call, and commit what it finds.
+
+        Raises: as `current`.
+        """
+        running = self._running.get(model_id)
+        if running is None:
+            return await asyncio.shield(self._start(model_id, urgent=urgent))
+        following = self._following.get(model_id)
+        if following is None:
+            following = asyncio.create_task(self._after(running, model_id, urgent=urgent))
+            self._following[model_id] = following
+        return await asyncio.shield(following)
+
+    def _start(self, model_id: str, *, urgent: bool) -> asyncio.Task[Verdict]:
+        task = asyncio.create_task(self._run(model_id, urgent=urgent))
+        self._running[model_id] = task
+        task.add_done_callback(lambda _: self._ended(model_id))
+        return task
+
+    def _ended(self, model_id: str) -> None:
+        # Whoever asks from now on may not join the run that was to follow this one: it may start before they asked.
+        self._running.pop(model_id, None)
+        self._following.pop(model_id, None)
+
+    async def _after(self, running: asyncio.Task[Verdict], model_id: str, *, urgent: bool) -> Verdict:
+        await asyncio.wait({running})
+        return await asyncio.shield(self._running.get(model_id) or self._start(model_id, urgent=urgent))
+
+    async def _run(self, model_id: str, *, urgent: bool) -> Verdict:
+        try:
+            entry = self._entry(model_id)
+            return await (self._judge_bundle(entry, urgent=urgent) if entry.is_bundle else self._judge_files(entry))
+        except BaseException:
+            self._verdicts.pop(model_id, None)  # what is not known now is not served from before
+            raise
+
+    def _entry(self, model_id: str) -> CatalogEntry:
+        entry = self._library.catalog.get(model_id)
+        if entry is None:
+            self.forget(model_id)
+            raise ModelNotFound(f"Model not found: {model_id}")
+        return entry
+
+    def _publish(self, verdict: Verdict) -> Verdict:
+        self._entry(verdict.model_id)  # nothing is said of a model that was removed while it was judged
+        self._verdicts[verdict.model_id] = verdict
+        self._observe(verdict)
+        return verdict
+
+    # --- bundles ------------------------------------------------------------------------------------------------
+
+    async def _judge_bundle(self, entry: CatalogEntry, *, urgent: bool) -> Verdict:
+        started = time.monotonic()
+        root = entry.bundle_root
+        look = await self._judge.judge(Path(root), urgent=urgent) if root is not None else None
+        if self._entry(entry.id).bundle_root != root:  # registered anew, or relocated, while the old place was judged
+            return await self._judge_bundle(self._entry(entry.id), urgent=urgent)
+        errors = look.report.findings if look is not None else (_NO_ENTRY_PATH,)
+
+        def verdict(
+            state: AssetValidationState, errors: tuple[AssetValidationError, ...], *, committed: bool = True
+        ) -> Verdict:
+            return Verdict(
+                model_id=entry.id,
+                state=state,
+                errors=errors,
+                entry_path=root or "",
+                report=look.report if look is not None else None,
+                signature=look.signature if look is not None else StatSignature(root="", entries=()),
+                # The next look has to try the commit again, whether anything on the disk changed or not.
+                racy=not committed or (look is not None and look.racy),
+                local=look.local if look is not None else True,
+                judged_at=look.judged_at if look is not None else utc_now(),
+                started=started,
+                generation=self._library.catalog.generation,
+            )
+
+        degrades = entry.was_valid_once and root is not None
+        failed = AssetValidationState.DEGRADED if degrades else AssetValidationState.INVALID
+        if errors:
+            published = self._publish(verdict(failed, errors))
+            await self._commit(entry.id, root, look)
+            return published
+        assert look is not None
+        if look.settling:
+            return self._publish(verdict(failed, ()))
+        committed = await self._commit(entry.id, root, look)
+        was_valid = entry.validation_state is AssetValidationState.VALID
+        if committed or was_valid:
+            return self._publish(verdict(AssetValidationState.VALID, ()))
+        return self._publish(verdict(entry.validation_state or failed, entry.validation_errors, committed=False))
+
+    async def _commit(self, model_id: str, root: str | None, look: Look | None) -> bool:
+        """Bring the record up to the verdict; False when that could not be done."""
+        if not self._library.writable:
+            return False
+        entry = self._library.catalog.get(model_id)
+        recorded = self._recorded.get(model_id)
+        if recorded is not None and look is not None and recorded[0] == look.report and recorded[1] is entry:
+            return True
+        try:
+            await self._library.write(
+                lambda store: store.update(model_id, lambda record: judged_record(record, root, look))
+            )
+        except PumasError as error:
+            if self._library.catalog.get(model_id) is not None:
+                self._not_committed(model_id, error)
+            return False
+        entry = self._library.catalog.get(model_id)
+        if look is not None and entry is not None:
+            self._recorded[model_id] = (look.report, entry)
+        if _is_of_the_library(self.uncommitted.pop(model_id, None)):
+            self._observe_library(self.library_fault)
+        return True
+
+    def _not_committed(self, model_id: str, error: PumasError) -> None:
+        known = self.uncommitted.get(model_id)
+        self.uncommitted[model_id] = error
+        if known is None or known.code != error.code:
+            log.warning("verdict.not_committed", model_id=model_id, code=error.code, reason=error.message)
+        if _is_of_the_library(error):
+            self._observe_library(error)
+
+    # --- file models --------------------------------------------------------------------------------------------
+
+    async def _judge_files(self, entry: CatalogEntry) -> Verdict:
+        started = time.monotonic()
+        directory = Path(entry.path)
+        taken_ns = time.time_ns()
+        signature, primary = await asyncio.to_thread(_look_at_files, directory)
+        return self._publish(
+            Verdict(
+                model_id=entry.id,
+                state=entry.validation_state or AssetValidationState.VALID,
+                errors=entry.validation_errors,
+                entry_path=str(primary or directory),
+                report=None,
+                signature=signature,
+                racy=signature.is_racy(taken_ns),
+                local=True,
+                judged_at=utc_now(),
+                started=started,
+                generation=self._library.catalog.generation,
+            )
+        )
+
+
+def _is_of_the_library(error: PumasError | None) -> bool:
+    return isinstance(error, LibraryOffline | LibraryUnwritable)
+
+
+def _look_at_files(directory: Path) -> tuple[StatSignature, Path | None]:
+    if not directory.is_dir():
+        raise ModelNotFound(f"Model not found: the folder {directory} is gone")
+    return StatSignature.take(directory), primary_file(directory)
+
+
+def judged_record(record: ModelMetadata, root: str | None, look: Look | None) -> ModelMetadata:
+    """The record with the verdict on `root` in it; the same record when it says that already, or names another root.
+
+    Changes only what revalidation may change: state, errors, pipeline class, size, import state and our own facts
+    (docs/reference/on-disk-format.md).
+    """
+    if record.is_external and (record.entry_path or record.source_path) != root:
+        return record
+    ready = record.effective_import_state is ImportState.READY
+    if look is None:
+        changes: dict[str, object] = {
+            "validation_state": AssetValidationState.INVALID,
+            "validation_errors": [_NO_ENTRY_PATH],
+        }
+    elif look.report.is_valid:
+        changes = {
+            "validation_state": AssetValidationState.VALID,
+            "validation_errors": None,
+            "pipeline_class": look.report.pipeline_class,
+            "import_state": ImportState.READY,
+        }
+    else:
+        changes = {
+            "validation_state": AssetValidationState.DEGRADED if ready else AssetValidationState.INVALID,
+            "validation_errors": list(look.report.findings),
+            "pipeline_class": look.report.pipeline_class,
+            "import_state": ImportState.READY if ready else ImportState.FAILED,
+        }
+    judged = record.model_copy(update=changes)
+    # The library's own bundle shares its folder with its record: to write down what that amounts to would change it.
+    if look is not None and look.report.is_valid and record.is_external:
+        judged = judged.model_copy(update={"size_bytes": look.report.size_bytes})
+        if record.agent.identity != look.report.identity:
+            judged = judged.with_agent(record.agent.model_copy(update={"identity": look.report.identity}))
+    if judged.to_document() == record.to_document():
+        return record
+    return judged.model_copy(update={"updated_date": utc_now()})
