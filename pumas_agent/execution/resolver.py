@@ -1,0 +1,125 @@
+"""DescriptorResolver: answers to runtimes, true at the moment they are given (law 6).
+
+Owns the prepared answers. A lookup of an asset that has not changed is a comparison of its stat signature and a byte
+string made when its verdict was published; anything else waits for a judgement.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pumas_agent.contracts.descriptor import (
+    EXECUTION_CONTRACT_VERSION,
+    DescriptorBatch,
+    DescriptorBatchItem,
+    ModelExecutionDescriptor,
+)
+from pumas_agent.contracts.errors import ContractVersionMismatch, ModelNotFound, PumasError
+from pumas_agent.contracts.metadata import AssetValidationState
+from pumas_agent.execution.descriptor import descriptor_of, refusal_of
+from pumas_agent.health import BUNDLE_CODES, AlertBook
+from pumas_agent.library import CatalogEntry, Library
+from pumas_agent.upkeep import Refresher, Verdict
+
+_BATCH_TURN = 16
+"""Answers of a batch (about a millisecond of `stat` calls) before others on the event loop have their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An answer and what it was made from."""
+
+    entry: CatalogEntry
+    verdict: Verdict
+    descriptor: ModelExecutionDescriptor
+    answer: bytes
+
+
+class DescriptorResolver:
+    """Resolves descriptors. Belongs to the event loop."""
+
+    def __init__(
+        self, library: Library, refresher: Refresher, alerts: AlertBook, *, bound_models: frozenset[str]
+    ) -> None:
+        self._library = library
+        self._refresher = refresher
+        self._alerts = alerts
+        self._bound_models = bound_models
+        self._prepared: dict[str, _Prepared] = {}
+
+    def at_once(self, model_id: str) -> bytes | None:
+        """The answer for an asset whose verdict still holds, as one line of JSON; None when it has to be judged.
+
+        Raises:
+            ModelNotFound: no such model.
+            AssetNotValid: it is not valid, and nothing has changed since that was found.
+        """
+        entry = self._entry(model_id)
+        verdict = self._refresher.verdict(model_id)
+        if verdict is None or not verdict.holds():
+            return None
+        return self._answer(entry, verdict).answer
+
+    async def resolve(self, model_id: str) -> bytes:
+        """The answer, after a judgement when one is needed.
+
+        Raises:
+            ModelNotFound, AssetNotValid: as `at_once`.
+            AssetUnresponsive: its filesystem does not answer in time.
+        """
+        return (await self._resolve(model_id)).answer
+
+    async def _resolve(self, model_id: str) -> _Prepared:
+        self._entry(model_id)
+        verdict = await self._refresher.current(model_id)
+        return self._answer(self._entry(model_id), verdict)
+
+    async def batch(self, model_ids: Sequence[str]) -> DescriptorBatch:
+        """An answer for each id, in order. Dependencies are not resolved in a batch."""
+        items: list[DescriptorBatchItem] = []
+        for start in range(0, len(model_ids), _BATCH_TURN):
+            items += await asyncio.gather(*map(self._batch_item, model_ids[start : start + _BATCH_TURN]))
+            await asyncio.sleep(0)
+        return DescriptorBatch(descriptors=tuple(items))
+
+    async def _batch_item(self, model_id: str) -> DescriptorBatchItem:
+        try:
+            prepared = await self._resolve(model_id)
+        except PumasError as error:
+            return DescriptorBatchItem(model_id=model_id, error=error.message, error_data=error.to_data())
+        descriptor = prepared.descriptor.model_copy(update={"dependency_resolution": None})
+        return DescriptorBatchItem(model_id=model_id, descriptor=descriptor)
+
+    def _entry(self, model_id: str) -> CatalogEntry:
+        entry = self._library.catalog.get(model_id)
+        if entry is None:
+            self._prepared.pop(model_id, None)
+            raise ModelNotFound(
+                f"Model not found: {model_id}", hint="`pumas-agent list` shows the ids; `pumas-agent search` finds one"
+            )
+        return entry
+
+    def _answer(self, entry: CatalogEntry, verdict: Verdict) -> _Prepared:
+        if not verdict.is_valid:
+            was_valid_once = verdict.state is AssetValidationState.DEGRADED
+            raise refusal_of(verdict, self._alerts.since(entry.id, BUNDLE_CODES) if was_valid_once else None)
+        prepared = self._prepared.get(entry.id)
+        if prepared is None or prepared.entry is not entry or prepared.verdict is not verdict:
+            descriptor = descriptor_of(entry, verdict, has_bindings=entry.id in self._bound_models)
+            prepared = _Prepared(entry, verdict, descriptor, descriptor.model_dump_json().encode())
+            self._prepared[entry.id] = prepared
+        return prepared
+
+
+def require_contract_version(expected: int | None) -> None:
+    """Refuse a caller that understands another version.
+
+    Raises:
+        ContractVersionMismatch: it does.
+    """
+    if expected is not None and expected != EXECUTION_CONTRACT_VERSION:
+        raise ContractVersionMismatch(
+            f"execution contract version {expected} was expected, this agent speaks {EXECUTION_CONTRACT_VERSION}",
+            hint="update the older of the two",
+            data={"expected": expected, "actual": EXECUTION_CONTRACT_VERSION},
+        )
