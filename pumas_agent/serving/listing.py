@@ -1,0 +1,108 @@
+"""Rows for people and front ends, as one line of JSON. Runs on the library's reading thread: the loop never sorts.
+
+Filters come before paging, and a total is of everything that matches.
+"""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from pumas_agent.contracts.errors import ModelNotFound
+from pumas_agent.contracts.metadata import ModelMetadata
+from pumas_agent.contracts.records import LibraryStatus, ModelDetails, ModelList, ModelRow, SearchResult
+from pumas_agent.contracts.rpc import FilterParams, SearchParams
+from pumas_agent.library import Catalog, CatalogEntry, IndexReader, Library, primary_file, search_query
+from pumas_agent.upkeep import Verdict
+
+
+def list_rows(catalog: Catalog, params: FilterParams) -> bytes:
+    """A page of all models that pass the filters, newest first."""
+    entries = [entry for entry in catalog.entries() if _passes(entry, params)]
+    entries.sort(key=lambda entry: entry.id)
+    entries.sort(key=lambda entry: entry.updated_at, reverse=True)
+    return ModelList(models=_page(entries, params), total_count=len(entries)).model_dump_json().encode()
+
+
+def search_rows(index: IndexReader, catalog: Catalog, params: SearchParams) -> bytes:
+    """A page of the models that match the text and pass the filters, best first."""
+    started = time.perf_counter()
+    found = (catalog.get(model_id) for model_id in index.search(params.query))
+    entries = [entry for entry in found if entry is not None and _passes(entry, params)]
+    result = SearchResult(
+        models=_page(entries, params),
+        total_count=len(entries),
+        query=search_query(params.query),
+        query_time_ms=round((time.perf_counter() - started) * 1000, 3),
+    )
+    return result.model_dump_json().encode()
+
+
+def model_details(index: IndexReader, entry: CatalogEntry, verdict: Verdict | None) -> bytes:
+    """One model whole.
+
+    Raises:
+        ModelNotFound: it was removed in this moment.
+    """
+    row = index.row(entry.id)
+    if row is None:
+        raise ModelNotFound(f"Model not found: {entry.id}")
+    metadata = json.loads(row.metadata_json)
+    primary = None if entry.is_bundle else primary_file(Path(entry.path))
+    state, errors = entry.validation_state, entry.validation_errors
+    if verdict is not None and entry.is_bundle:  # newer than the record when the library does not take it
+        state, errors = verdict.state, verdict.errors
+    details = ModelDetails(
+        **_row(replace(entry, validation_state=state)).model_dump(by_alias=False),
+        metadata=metadata,
+        validation_errors=errors,
+        validation_notices=verdict.report.notices if verdict is not None and verdict.report is not None else (),
+        metadata_findings=ModelMetadata.parse(metadata)[1],
+        primary_file=None if primary is None else str(primary),
+        validated_at=None if verdict is None else verdict.judged_at,
+    )
+    return details.model_dump_json().encode()
+
+
+def library_status(index: IndexReader, library: Library, reconciling: bool) -> LibraryStatus:
+    """Counts."""
+    return LibraryStatus(
+        indexing=reconciling,
+        deep_scan_in_progress=False,
+        model_count=len(library.catalog),
+        pending_lookups=index.pending_lookups(),
+        generation=library.catalog.generation,
+        root=str(library.layout.root),
+    )
+
+
+def _passes(entry: CatalogEntry, params: FilterParams) -> bool:
+    tags = {tag.lower() for tag in entry.tags}
+    return (
+        params.model_type in {None, entry.model_type}
+        and params.storage_kind in {None, entry.storage_kind}
+        and params.bundle_format in {None, entry.bundle_format}
+        and params.validation_state in {None, entry.validation_state}
+        and all(tag.lower() in tags for tag in params.tags)
+    )
+
+
+def _page(entries: list[CatalogEntry], params: FilterParams) -> tuple[ModelRow, ...]:
+    return tuple(_row(entry) for entry in entries[params.offset : params.offset + params.limit])
+
+
+def _row(entry: CatalogEntry) -> ModelRow:
+    return ModelRow(
+        id=entry.id,
+        path=entry.path,
+        cleaned_name=entry.cleaned_name,
+        official_name=entry.official_name,
+        model_type=entry.model_type,
+        tags=entry.tags,
+        hashes=json.loads(entry.hashes_json),
+        updated_at=entry.updated_at,
+        storage_kind=entry.storage_kind,
+        bundle_format=entry.bundle_format,
+        validation_state=entry.validation_state,
+        entry_path=entry.entry_path,
+    )

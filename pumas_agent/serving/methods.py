@@ -1,0 +1,210 @@
+"""The one place where a method name meets the function that does it.
+
+The socket's server and the command line without an agent call the same registry. Each function checks nothing that its
+contract checks already, and blocks on nothing: what takes time is awaited.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pumas_agent import __version__
+from pumas_agent.contracts.dependencies import DEPENDENCY_CONTRACT_VERSION, DependencyRequirementsResolution
+from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, DescriptorBatch
+from pumas_agent.contracts.errors import MethodNotFound, ModelNotFound
+from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
+from pumas_agent.contracts.records import (
+    ALL_MODELS,
+    AgentStatus,
+    HealthReport,
+    LibraryStatus,
+    ReconcileReport,
+    ReindexReport,
+)
+from pumas_agent.contracts.rpc import (
+    METHODS,
+    DependencyParams,
+    DescriptorBatchParams,
+    DescriptorParams,
+    FilterParams,
+    Hello,
+    HelloParams,
+    ModelParams,
+    NoParams,
+    ReconcileParams,
+    SearchParams,
+    UpdatesParams,
+)
+from pumas_agent.dependencies import resolve_requirements
+from pumas_agent.execution import DescriptorResolver, require_contract_version
+from pumas_agent.health import AlertBook
+from pumas_agent.importing import ExternalRegistrar
+from pumas_agent.library import Library
+from pumas_agent.reconcile import Reconciler
+from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
+from pumas_agent.serving.registry import Answer, Handler, Registry, Request
+from pumas_agent.upkeep import Refresher, unregister
+
+Reconcile = Callable[[str, Request], Awaitable[ReconcileReport]]
+"""`(scope, request)`: a look at the scope that starts after the call; the request is told how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the methods are made of."""
+
+    library: Library
+    refresher: Refresher
+    resolver: DescriptorResolver
+    registrar: ExternalRegistrar
+    reconciler: Reconciler
+    alerts: AlertBook
+    bound_models: frozenset[str]
+
+
+class Methods:
+    """The functions behind the methods."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        reconcile: Reconcile,
+        follow: Callable[[], Awaitable[None]],
+        status: Callable[[], AgentStatus],
+    ) -> None:
+        self._parts = parts
+        self._reconcile = reconcile
+        self._follow = follow
+        self._status = status
+
+    def registry(self) -> Registry:
+        """Every method of the contract, bound."""
+        calls: dict[str, Callable[[Any, Request], Answer | Awaitable[Answer]]] = {
+            "resolve_model_execution_descriptor": self.descriptor,
+            "resolve_model_execution_descriptors_batch": self.descriptors,
+            "resolve_model_dependency_requirements": self.requirements,
+            "list_models": self.list_models,
+            "search_models": self.search_models,
+            "get_model": self.get_model,
+            "get_library_status": self.library_status,
+            "list_model_library_updates_since": self.updates,
+            "import_external_diffusers_directory": self.register,
+            "unregister_external_model": self.unregister,
+            "reconcile": self.reconcile,
+            "rebuild_model_index": self.rebuild,
+            "agent.hello": self.hello,
+            "agent.status": lambda _params, _request: self._status(),
+            "agent.health": self.health,
+        }
+        return {name: Handler(contract, calls[name]) for name, contract in METHODS.items()}
+
+    # --- runtime ------------------------------------------------------------------------------------------------
+
+    def descriptor(self, params: DescriptorParams, _request: Request) -> Answer | Awaitable[Answer]:
+        """At once when the verdict holds; after a judgement otherwise."""
+        require_contract_version(params.expected_execution_contract_version)
+        return self._parts.resolver.at_once(params.model_id) or self._parts.resolver.resolve(params.model_id)
+
+    async def descriptors(self, params: DescriptorBatchParams, _request: Request) -> DescriptorBatch:
+        """Each id for itself."""
+        return await self._parts.resolver.batch(params.model_ids)
+
+    def requirements(self, params: DependencyParams, _request: Request) -> DependencyRequirementsResolution:
+        """Of a model that is in the library."""
+        if self._parts.library.catalog.get(params.model_id) is None:
+            raise ModelNotFound(f"Model not found: {params.model_id}")
+        return resolve_requirements(
+            params.model_id,
+            has_bindings=params.model_id in self._parts.bound_models,
+            platform_context=params.platform_context,
+            backend=params.backend_key,
+        )
+
+    # --- read ---------------------------------------------------------------------------------------------------
+
+    async def list_models(self, params: FilterParams, _request: Request) -> bytes:
+        """From the catalog, made into a line off the loop."""
+        catalog = self._parts.library.catalog
+        return await self._parts.library.read(lambda _: list_rows(catalog, params))
+
+    async def search_models(self, params: SearchParams, _request: Request) -> bytes:
+        """Ids from the index, rows from the catalog."""
+        catalog = self._parts.library.catalog
+        return await self._parts.library.read(lambda index: search_rows(index, catalog, params))
+
+    async def get_model(self, params: ModelParams, _request: Request) -> bytes:
+        """From the catalog, the index and the last verdict."""
+        library = self._parts.library
+        entry = library.catalog.get(params.model_id)
+        if entry is None:
+            raise ModelNotFound(
+                f"Model not found: {params.model_id}", hint="`pumas-agent list` shows the ids of all models"
+            )
+        verdict = self._parts.refresher.verdict(params.model_id)
+        return await library.read(lambda index: model_details(index, entry, verdict))
+
+    async def library_status(self, _params: NoParams, _request: Request) -> LibraryStatus:
+        """Counts."""
+        library = self._parts.library
+        return await library.read(lambda index: library_status(index, library, self._parts.reconciler.running))
+
+    async def updates(self, params: UpdatesParams, _request: Request) -> bytes:
+        """Absent keys and an empty list are left out."""
+        feed = await self._parts.library.read(lambda index: index.updates_since(params.cursor, params.limit))
+        return feed.model_dump_json(exclude_none=True, exclude=None if feed.events else {"events"}).encode()
+
+    # --- import and maintain ------------------------------------------------------------------------------------
+
+    async def register(self, spec: ExternalBundleSpec, request: Request) -> ModelImportResult:
+        """Register, watch, and judge once more: what happened before the watches stood was not seen."""
+        request.progress("judging the bundle", 0, None, "bundles")
+        result = await self._parts.registrar.register(spec)
+        if result.success and result.model_id is not None:
+            await self._follow()
+            verdict = await self._parts.refresher.refresh(result.model_id)
+            return result.model_copy(update={"findings": verdict.errors})
+        return result
+
+    async def unregister(self, params: ModelParams, _request: Request) -> UnregisterResult:
+        """Forget it everywhere."""
+        result = await unregister(self._parts.library, params.model_id)
+        self._parts.refresher.forget(params.model_id)
+        self._parts.alerts.forget(params.model_id)
+        await self._follow()
+        return result
+
+    async def reconcile(self, params: ReconcileParams, request: Request) -> ReconcileReport:
+        """Of one model or of everything."""
+        scope = params.model_id or ALL_MODELS
+        if params.model_id is not None:
+            library = self._parts.library
+            path = library.layout.metadata_path(params.model_id)
+            if library.catalog.get(params.model_id) is None and not await library.read(lambda _: path.exists()):
+                raise ModelNotFound(f"Model not found: {params.model_id}")
+        return await self._reconcile(scope, request)
+
+    async def rebuild(self, _params: NoParams, request: Request) -> ReindexReport:
+        """All rows anew."""
+        return await self._parts.reconciler.rebuild(request.progress)
+
+    # --- agent --------------------------------------------------------------------------------------------------
+
+    def hello(self, params: HelloParams, _request: Request) -> Hello:
+        """Refuses a client that cannot do without a method we do not have."""
+        if lacking := [name for name in params.required if name not in METHODS]:
+            raise MethodNotFound(
+                f"this agent has no {', '.join(lacking)}", hint="update the agent", data={"missing": lacking}
+            )
+        return Hello(
+            version=__version__,
+            execution_contract_version=EXECUTION_CONTRACT_VERSION,
+            dependency_contract_version=DEPENDENCY_CONTRACT_VERSION,
+            methods=tuple(sorted(METHODS)),
+            missing=tuple(name for name in params.optional if name not in METHODS),
+        )
+
+    def health(self, _params: NoParams, _request: Request) -> HealthReport:
+        """What stands."""
+        alerts = self._parts.alerts.standing()
+        return HealthReport(healthy=not alerts, alerts=alerts)
