@@ -1,0 +1,344 @@
+"""The composition root: builds the parts, starts and stops them in order. No logic.
+
+`run_agent` is the service. `call_locally` is the same parts for one call of a command, when no agent runs.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import structlog
+from pydantic import BaseModel
+
+from pumas_agent import __version__
+from pumas_agent.bundles import JudgePool, Look, look
+from pumas_agent.contracts.errors import AgentNotRunning, LibraryBusy, NotPermitted, PumasError
+from pumas_agent.contracts.health import AlertCode
+from pumas_agent.contracts.metadata import AssetValidationState
+from pumas_agent.contracts.model import Contract
+from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
+from pumas_agent.contracts.rpc import METHODS, Access, Progress
+from pumas_agent.contracts.timestamps import utc_now
+from pumas_agent.execution import DescriptorResolver
+from pumas_agent.health import (
+    BUNDLE_CODES,
+    LIBRARY,
+    LIBRARY_CODES,
+    AlertBook,
+    bundle_condition,
+    configure_logs,
+    library_condition,
+)
+from pumas_agent.importing import ExternalRegistrar
+from pumas_agent.library import Library
+from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, ReconcileQueue, Reconciler, Schedule
+from pumas_agent.serving import BoundSocket, Limits, Peer, PeerPolicy, Request, RpcServer, bind_socket
+from pumas_agent.serving.methods import Methods, Parts
+from pumas_agent.settings import Settings
+from pumas_agent.upkeep import Judge, Refresher, Verdict
+from pumas_agent.watching import WatchdogWatcher, library_scope
+
+_SWITCH_INTERVAL_S = 0.0005
+"""How long a thread may keep the interpreter while the event loop wants it; a lookup waits for this at worst."""
+
+log = structlog.get_logger(__name__)
+
+
+async def run_agent(settings: Settings, *, on_ready: Callable[[], None] | None = None) -> None:
+    """Serve a library until SIGTERM, SIGINT or SIGHUP (the terminal went away).
+
+    Raises:
+        LibraryBusy: another agent owns the library, or listens on the socket.
+        LibraryUnavailable, SettingsInvalid: it cannot be opened or bound.
+    """
+    configure_logs(settings.log.level, settings.log.format)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    agent = Agent(settings)
+    try:
+        await agent.start(given_up=stop.is_set)
+        if on_ready is not None:
+            on_ready()
+        await stop.wait()
+    except LibraryBusy:
+        if not stop.is_set():  # told to stop while it waited for a command: that is no failure
+            raise
+    finally:
+        await agent.stop()
+
+
+async def call_locally(settings: Settings, method: str, params: Contract, progress: ProgressSink) -> BaseModel:
+    """Do what one method does, without an agent: reads on a library opened read-only, writes under its lock.
+
+    Raises:
+        AgentNotRunning: the method is about the agent itself.
+        NotPermitted: a write to a library of another user, which would leave files there that its agent cannot touch.
+        PumasError: what the method raises.
+    """
+    contract = METHODS[method]
+    if method.startswith("agent."):
+        raise AgentNotRunning(
+            f"no agent runs (nothing listens on {settings.socket.path})", hint="start one with `pumas-agent run`"
+        )
+    root = settings.library.root
+    if contract.access is Access.WRITE:
+        _require_owner(root)
+        library = await asyncio.to_thread(Library.open, root, "command")
+    else:
+        library = await asyncio.to_thread(Library.open_readonly, root)
+    try:
+        parts = await _assemble(library, _JudgeHere(), follow=_follow_nothing)
+
+        async def reconcile(scope: str, request: Request) -> ReconcileReport:
+            return await parts.reconciler.run(scope, ("asked",), request.progress)
+
+        methods = Methods(parts, reconcile=reconcile, follow=_follow_nothing, status=_no_status)
+        handler = methods.registry()[method]
+        own = Peer(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid(), groups=frozenset(os.getgroups()))
+        answer: Any = handler.call(params, Request(None, own, _reporting(progress)))
+        if not isinstance(answer, BaseModel | bytes):
+            answer = await answer
+        return contract.result.model_validate_json(answer) if isinstance(answer, bytes) else answer
+    finally:
+        await asyncio.to_thread(library.close)
+
+
+class Agent:
+    """The parts of a running service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started_at = utc_now()
+        self._stopping: list[Callable[[], Any]] = []
+        self._watched: dict[str, Path] = {}
+        self._following = asyncio.Lock()
+        self._listeners: dict[str, set[ProgressSink]] = defaultdict(set)
+        self._faults: list[str] = []
+
+    async def start(self, given_up: Callable[[], bool]) -> None:
+        """Lock, index, recovery; socket; then watchers and the first look at everything.
+
+        `given_up` is asked while a command holds the lock, and ends the wait for it.
+        """
+        settings = self._settings
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self.library = await asyncio.to_thread(Library.open, settings.library.root, "agent", given_up=given_up)
+        self._stopping.append(lambda: asyncio.to_thread(self.library.close))
+        judges = JudgePool()
+        self._stopping.append(judges.close)
+        self.parts = await _assemble(self.library, judges, follow=self.follow)
+        watch = settings.watch
+        self.queue = ReconcileQueue(
+            self._run, DirtySet(watch.debounce_ms / 1000, watch.max_delay_ms / 1000), on_fault=self._on_fault
+        )
+        self.watcher = WatchdogWatcher(self._on_event, backend=watch.backend, poll_interval_s=watch.poll_interval_s)
+        self.queue.start()  # before the first client, who may ask for a reconcile
+        self._stopping.append(self.queue.stop)
+        await self._serve()
+        await asyncio.to_thread(self._watch_library)
+        self._stopping.append(lambda: asyncio.to_thread(self.watcher.stop))
+        self.queue.mark_dirty(ALL_MODELS, "start")
+        schedule = Schedule()
+        schedule.every("full reconcile", watch.full_reconcile_s, lambda: self.queue.mark_dirty(ALL_MODELS, "schedule"))
+        schedule.every("identity sweep", watch.identity_poll_s, self._sweep)
+        schedule.start()
+        self._stopping.append(schedule.stop)
+        gc.freeze()  # what was built until now lives as long as the agent: no collection has to look at it again
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        methods = Methods(self.parts, reconcile=self._reconcile, follow=self.follow, status=self.status)
+        bound: BoundSocket = bind_socket(settings.socket.path, group=settings.socket.group)
+        self._stopping.append(bound.close)
+        self.server = RpcServer(
+            methods.registry(),
+            PeerPolicy.of_this_process(settings.socket.group),
+            Limits(connections=settings.socket.max_connections),
+        )
+        await self.server.start(bound)
+        self._stopping.append(self.server.stop)
+        log.info(
+            "agent.ready",
+            version=__version__,
+            pid=os.getpid(),
+            library=str(self.library.layout.root),
+            socket=str(settings.socket.path),
+            models=len(self.library.catalog),
+        )
+
+    async def stop(self) -> None:
+        """Stop in the opposite order: no new work, finish the commit in hand, close."""
+        for stop in reversed(self._stopping):
+            result = stop()
+            if result is not None:
+                await result
+        if self._stopping:
+            log.info("agent.stopped", pid=os.getpid())
+        self._stopping.clear()
+
+    def _watch_library(self) -> None:
+        catalog = self.library.catalog
+        self.watcher.watch_library(
+            self.library.layout.root,
+            lambda relative: library_scope(relative, lambda model_id: catalog.get(model_id) is not None),
+        )
+        self.watcher.start()
+
+    def _on_event(self, scope: str, reason: str) -> None:
+        """What the watcher says. Called on its threads."""
+        of_library = scope == ALL_MODELS and reason == "event"
+        self.queue.mark_dirty(scope, RECORDS_CHANGED if of_library else reason)
+
+    def _sweep(self) -> None:
+        """Find what no event tells: roots that are other folders now, and refused bundles that changed since."""
+        self.watcher.sweep()
+        for entry in self.library.catalog.bundles():
+            if entry.validation_state is not AssetValidationState.VALID:
+                verdict = self.parts.refresher.verdict(entry.id)
+                if verdict is not None and not verdict.holds():
+                    self.queue.mark_dirty(entry.id, "sweep")
+
+    async def follow(self) -> None:
+        """Watch the roots of exactly the external bundles that are registered now."""
+        async with self._following:
+            wanted = {
+                entry.id: Path(entry.bundle_root)
+                for entry in self.library.catalog.bundles()
+                if entry.is_external and entry.bundle_root is not None
+            }
+            gone = [model_id for model_id in self._watched if model_id not in wanted]
+            new = {model_id: root for model_id, root in wanted.items() if self._watched.get(model_id) != root}
+            if gone or new:
+                await asyncio.to_thread(self._change_watches, gone, new)
+            self._watched = wanted
+
+    def _change_watches(self, gone: Iterable[str], new: dict[str, Path]) -> None:
+        for model_id in gone:
+            self.watcher.unwatch_bundle(model_id)
+        for model_id, root in new.items():
+            self.watcher.watch_bundle(model_id, root)
+
+    async def _run(self, scope: str, reasons: frozenset[str]) -> ReconcileReport:
+        listeners = self._listeners[scope]
+
+        def tell(stage: str, done: int, total: int | None, unit: str) -> None:
+            for listener in tuple(listeners):
+                listener(stage, done, total, unit)
+
+        return await self.parts.reconciler.run(scope, reasons, tell)
+
+    async def _reconcile(self, scope: str, request: Request) -> ReconcileReport:
+        self._listeners[scope].add(request.progress)
+        try:
+            return await self.queue.run_now(scope)
+        finally:
+            self._listeners[scope].discard(request.progress)
+            if not self._listeners[scope]:
+                del self._listeners[scope]
+
+    def _on_fault(self, scope: str, fault: BaseException) -> None:
+        reason = fault.message if isinstance(fault, PumasError) else repr(fault)
+        self._faults = [*self._faults[-19:], f"reconcile {scope}: {reason}"]
+        known = isinstance(fault, PumasError)
+        log.error("reconcile.failed", scope=scope, reason=reason, exc_info=None if known else fault)
+
+    def status(self) -> AgentStatus:
+        """What the agent is and does now."""
+        bundles: dict[str, int] = defaultdict(int)
+        for entry in self.library.catalog.bundles():
+            bundles[str(entry.validation_state or "unknown")] += 1
+        alerts = self.parts.alerts.standing()
+        return AgentStatus(
+            healthy=not alerts,
+            alerts=alerts,
+            pid=os.getpid(),
+            version=__version__,
+            started_at=self._started_at,
+            socket=str(self._settings.socket.path),
+            library_root=str(self.library.layout.root),
+            generation=self.library.catalog.generation,
+            models=len(self.library.catalog),
+            bundles=dict(bundles),
+            last_reconcile=self.parts.reconciler.last_full,
+            last_reconcile_at=self.parts.reconciler.last_full_at,
+            queue=self.queue.queued,
+            watched_roots=self.watcher.roots,
+            watch_backend=self.watcher.backend,
+            watch_faults=tuple(f"{name}: {why}" for name, why in sorted(self.watcher.faults().items())),
+            connections=self.server.connections,
+            rss_bytes=psutil.Process().memory_info().rss,
+            faults=(
+                *self._faults,
+                *(
+                    f"verdict on {name} not committed: {why.message}"
+                    for name, why in self.parts.refresher.uncommitted.items()
+                ),
+            ),
+        )
+
+
+class _JudgeHere:
+    """Judges in a thread of this process: a command has no other clients to keep waiting."""
+
+    async def judge(self, root: Path, *, urgent: bool = False) -> Look:  # noqa: ARG002  nobody waits before it
+        return await asyncio.to_thread(look, root)
+
+
+async def _assemble(library: Library, judge: Judge, *, follow: Callable[[], Any]) -> Parts:
+    def remember(code: AlertCode, model_id: str, since: str | None) -> None:
+        if not library.writable:
+            return
+        if since is None:
+            library.post(lambda store: store.delete_alert(code, model_id))
+        else:
+            library.post(lambda store: store.put_alert(code, model_id, since))
+
+    alerts = AlertBook(await library.read(lambda index: index.alerts()), remember)
+
+    def observe(verdict: Verdict) -> None:
+        if verdict.report is not None or verdict.errors:
+            condition = bundle_condition(verdict.entry_path, verdict.errors)
+            alerts.observe(verdict.model_id, BUNDLE_CODES, dict([condition]) if condition else {})
+
+    def observe_library(error: PumasError | None) -> None:
+        alerts.observe(LIBRARY, LIBRARY_CODES, library_condition(str(library.layout.root), error))
+
+    refresher = Refresher(library, judge, observe=observe, observe_library=observe_library)
+    bound_models = await library.read(lambda index: index.bound_models())
+    return Parts(
+        library=library,
+        refresher=refresher,
+        resolver=DescriptorResolver(library, refresher, alerts, bound_models=bound_models),
+        registrar=ExternalRegistrar(library, judge.judge),
+        reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
+        alerts=alerts,
+        bound_models=bound_models,
+    )
+
+
+def _reporting(progress: ProgressSink) -> Callable[[Progress], None]:
+    return lambda told: progress(told.stage, told.done, told.total, told.unit)
+
+
+async def _follow_nothing() -> None:
+    """A command watches nothing."""
+
+
+def _no_status() -> AgentStatus:
+    raise AgentNotRunning("no agent runs")
+
+
+def _require_owner(root: Path) -> None:
+    if root.exists() and root.stat().st_uid != os.geteuid():
+        raise NotPermitted(
+            f"the library {root} belongs to another user (uid {root.stat().st_uid})",
+            hint="run the command as that user: files made by another one could not be changed by its agent",
+        )
