@@ -1,0 +1,21 @@
+"""`pumas-agent descriptor`: what a runtime would be told, or why it would be refused."""
+
+import click
+
+from pumas_agent.cli.output import json_option, print_fields, print_json, stdout
+from pumas_agent.cli.session import Session
+
+
+@click.command()
+@click.argument("model_id", metavar="ID")
+@json_option
+@click.pass_obj
+def descriptor(session: Session, model_id: str, *, as_json: bool) -> int:
+    """Print the execution descriptor of a model. Exits 1, with the findings, when it is refused."""
+    given = session.call("resolve_model_execution_descriptor", model_id=model_id)
+    if as_json:
+        print_json("descriptor", given)
+        return 0
+    components = [component["name"] for component in given["components"] or ()]
+    print_fields(stdout(), ((name, components if name == "components" else value) for name, value in given.items()))
+    return 0

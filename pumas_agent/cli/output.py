@@ -1,0 +1,138 @@
+"""How results look: text from disk made safe, one JSON object, tables and fields.
+
+Owns every escape of text that others wrote. Knows no command, no socket and no file. On a terminal a table fits the
+screen; in a pipe it is plain columns that are never cut.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+WIDE = 140
+"""Columns of a terminal from which on a table shows all it has."""
+_PIPE_WIDTH = 100_000
+_STYLES = {
+    "valid": "green",
+    "degraded": "yellow",
+    "invalid": "red",
+    "healthy": "green",
+    "unhealthy": "red",
+    "info": "cyan",
+    "warning": "yellow",
+    "error": "red",
+    "critical": "bold red",
+}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+def printable(value: object) -> str:
+    """The text as it can be shown anywhere: controls, direction marks and lone surrogates are escaped."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def stdout() -> "Console":
+    """Standard output, as wide as the terminal, or without a limit in a pipe. Text is never read as markup."""
+    from rich.console import Console
+
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # `main` knows what to do; rich would exit with 1, which has another meaning here
+
+    console = Stdout(file=sys.stdout, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+def print_json(command: str, body: Mapping[str, Any]) -> None:
+    """The one object of a command, named by its schema. ASCII, so that no terminal obeys what a file says."""
+    click.echo(json.dumps({"schema": f"pumas-agent/{command}/1", **body}))
+
+
+def print_table(console: "Console", headers: Sequence[str], rows: Iterable[Sequence[object]], *, narrow: int) -> None:
+    """Rows under headers; on a screen of less than `WIDE` columns only the first `narrow` of them.
+
+    The first column is what people copy: it is folded, never cut.
+    """
+    from rich.table import Table
+
+    shown = len(headers) if console.width >= WIDE else narrow
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for position, header in enumerate(headers[:shown]):
+        table.add_column(header, overflow="ellipsis" if position else "fold", no_wrap=bool(position))
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row[:shown]))
+    _print_columns(console, table)
+
+
+def print_fields(console: "Console", fields: Iterable[tuple[str, object]]) -> None:
+    """Names and values, one a line."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in fields:
+        grid.add_row(name, _cell(value))
+    _print_columns(console, grid)
+
+
+def print_findings(console: "Console", title: str, findings: Sequence[Mapping[str, Any]]) -> None:
+    """What is wrong, one a line under a title; nothing when nothing is."""
+    from rich.text import Text
+
+    if not findings:
+        return
+    console.print(Text(title, style="bold"))
+    for finding in findings:
+        console.print(Text(f"  {finding_line(finding)}"), soft_wrap=True)
+
+
+def finding_line(finding: Mapping[str, Any]) -> str:
+    """A finding in a line: its code, where, and the sentence."""
+    place = finding.get("path")
+    where = f" {printable(place)}" if place else ""
+    return f"{printable(finding.get('code'))}{where}: {printable(finding.get('message'))}"
+
+
+def _print_columns(console: "Console", table: "Table") -> None:
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().rstrip("\n").split("\n"):
+        console.out(line.rstrip(" "))  # the spaces that fill a column say nothing in a file
+
+
+def _cell(value: object) -> "Text":
+    from rich.text import Text
+
+    text = printable(_plain(value))
+    return Text(text, style=_STYLES.get(text, ""))
+
+
+def _plain(value: object) -> str:
+    match value:
+        case None | "" | () | []:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(_plain(item) for item in value)
+        case dict():
+            return json.dumps(value, ensure_ascii=False) if value else "-"
+        case _:
+            return str(value)

@@ -1,0 +1,57 @@
+"""The program `pumas-agent`: its global options and the list of its commands. Commands import what they need late."""
+
+from pathlib import Path
+
+import click
+
+from pumas_agent import __version__
+from pumas_agent.cli.demo import demo
+from pumas_agent.cli.descriptor import descriptor
+from pumas_agent.cli.listing import list_
+from pumas_agent.cli.reconcile import reconcile
+from pumas_agent.cli.register import register
+from pumas_agent.cli.reindex import reindex
+from pumas_agent.cli.run import run
+from pumas_agent.cli.search import search
+from pumas_agent.cli.session import Session
+from pumas_agent.cli.show import show
+from pumas_agent.cli.status import status
+from pumas_agent.cli.unregister import unregister
+from pumas_agent.cli.validate import validate
+
+_PATH = click.Path(readable=False, path_type=Path)  # whether it can be used is for the command to say
+
+
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--config", type=_PATH, help="Settings file.  [env: PUMAS_AGENT_CONFIG]")
+@click.option("--library", type=_PATH, help="Root of the library.  [env: PUMAS_AGENT_LIBRARY]")
+@click.option("--socket", type=_PATH, help="Socket of the agent.  [env: PUMAS_AGENT_SOCKET]")
+@click.version_option(__version__, prog_name="pumas-agent", message="%(prog)s %(version)s")
+@click.pass_context
+def program(ctx: click.Context, config: Path | None, library: Path | None, socket: Path | None) -> None:
+    """Know which diffusion models this machine can run now, and from where.
+
+    Commands talk to the running agent. When none runs, the ones that read open the library read-only, and the ones that
+    write take its lock and do the work themselves.
+
+    Exit codes: 0 fine, 1 something is unhealthy, 2 the operation failed, 3 the agent is not running, 64 usage, 69
+    socket or library unreachable, 75 another agent owns the library, 77 not permitted, 78 configuration invalid.
+    """
+    ctx.obj = Session(config, library, socket)
+
+
+for command in (
+    run,
+    demo,
+    status,
+    list_,
+    show,
+    search,
+    descriptor,
+    register,
+    unregister,
+    validate,
+    reconcile,
+    reindex,
+):
+    program.add_command(command)

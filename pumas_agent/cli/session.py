@@ -1,0 +1,132 @@
+"""How a command gets its answer: from the agent when one runs, else by the same code in this process.
+
+Owns that choice and the check of parameters before they leave. Prints nothing but progress, and never starts an agent.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pumas_agent.cli.progress import ProgressDisplay
+from pumas_agent.contracts.errors import AgentNotRunning, InvalidParams, LibraryUnavailable, PathNotUtf8
+
+if TYPE_CHECKING:
+    from pumas_agent.contracts.model import Contract
+    from pumas_agent.contracts.rpc import MethodContract
+    from pumas_agent.settings import Settings
+
+READ_TIMEOUT_S = 30.0
+"""Longer than a filesystem is given to answer, so that the agent is the one who says which does not."""
+WRITE_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The global options of one command."""
+
+    config: Path | None = None
+    library: Path | None = None
+    socket: Path | None = None
+
+    def settings(self, *, log_level: str | None = None) -> "Settings":
+        """The settings with the flags on top.
+
+        Raises:
+            SettingsInvalid: see `load_settings`.
+        """
+        from pumas_agent.settings import load_settings
+
+        flags: dict[str, dict[str, object]] = {
+            "library": {"root": self.library},
+            "socket": {"path": self.socket},
+            "log": {"level": log_level},
+        }
+        given = {
+            section: {key: value for key, value in content.items() if value is not None}
+            for section, content in flags.items()
+        }
+        return load_settings(self.config, os.environ, given)
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """The result of a method, as it goes over the wire. Parameters that are null are left to their defaults.
+
+        Raises:
+            InvalidParams: a parameter is not what the method takes; the message names it.
+            AgentNotRunning: for the `agent.` methods, which only an agent can answer.
+            LibraryUnavailable: the agent owns another library than `--library` names.
+            PumasError: what the agent, or the same code here, said.
+        """
+        from pumas_agent.contracts.rpc import METHODS
+
+        contract = METHODS[method]
+        request = _checked(contract, {key: value for key, value in params.items() if value is not None})
+        settings = self.settings()
+        with ProgressDisplay(method.removeprefix("agent.").replace("_", " ")) as display:
+            try:
+                return self._ask_agent(settings, contract, request, display)
+            except AgentNotRunning:
+                if method.startswith("agent."):
+                    raise
+            return _do_here(settings, method, request, display)
+
+    def _ask_agent(
+        self, settings: "Settings", contract: "MethodContract", request: "Contract", display: ProgressDisplay
+    ) -> dict[str, Any]:
+        from pumas_agent.client import AgentClient
+        from pumas_agent.contracts.rpc import Access
+
+        timeout = READ_TIMEOUT_S if contract.access is Access.READ else WRITE_TIMEOUT_S
+        with AgentClient(settings.socket.path, timeout=timeout) as client:
+            if self.library is not None:
+                owned = Path(client.call("agent.status")["library_root"])
+                if owned.resolve() != settings.library.root.resolve():
+                    raise LibraryUnavailable(
+                        f"the agent on {settings.socket.path} owns {owned}, not {settings.library.root}",
+                        hint="leave --library out to ask that agent, or name another agent's socket with --socket",
+                    )
+            params = request.model_dump(mode="json", exclude_unset=True)
+            return client.call(contract.name, on_progress=display.update, **params)
+
+
+def given_path(text: str) -> Path:
+    """The absolute path of what was typed: `~` and relative paths mean something here, not in the agent.
+
+    Links are kept: they are part of how the person knows the place.
+
+    Raises:
+        PathNotUtf8: it cannot be told in JSON.
+        InvalidParams: there is no such home folder.
+    """
+    try:
+        text.encode()
+        return Path(text).expanduser().absolute()
+    except UnicodeEncodeError:
+        raise PathNotUtf8(f"the path {text} has bytes that are not UTF-8", hint="rename it") from None
+    except RuntimeError:
+        raise InvalidParams(f"{text} starts with a home folder that does not exist") from None
+
+
+def _do_here(settings: "Settings", method: str, request: "Contract", display: ProgressDisplay) -> dict[str, Any]:
+    import asyncio
+
+    from pumas_agent.agent import call_locally
+    from pumas_agent.health import configure_logs
+
+    # The log is the voice of the agent. A command speaks by its result and its errors, and stdout is for the result.
+    configure_logs("critical", "auto", sys.stderr)
+    result = asyncio.run(call_locally(settings, method, request, display.update))
+    return result.model_dump(mode="json")
+
+
+def _checked(contract: "MethodContract", params: Mapping[str, Any]) -> "Contract":
+    from pydantic import ValidationError
+
+    try:
+        return contract.params.model_validate(params)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        said = "; ".join(f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems)
+        raise InvalidParams(said) from None

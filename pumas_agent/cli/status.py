@@ -1,0 +1,59 @@
+"""`pumas-agent status`: the agent as an operator sees it, health first."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pumas_agent.cli.output import json_option, print_fields, print_json, print_table, printable, stdout
+from pumas_agent.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def status(session: Session, *, as_json: bool) -> int:
+    """Show the running agent. Exits 1 when something is unhealthy, 3 when no agent runs."""
+    state = session.call("agent.status")
+    if as_json:
+        print_json("status", state)
+    else:
+        console = stdout()
+        _print_health(console, state)
+        print_fields(console, _fields(state))
+    return 0 if state["healthy"] else 1
+
+
+def _print_health(console: "Console", state: Mapping[str, Any]) -> None:
+    print_fields(console, [("health", "healthy" if state["healthy"] else "unhealthy")])
+    alerts = state["alerts"]
+    if not alerts:
+        return
+    rows = [(alert["code"], alert["severity"], alert["model_id"] or alert["path"], alert["since"]) for alert in alerts]
+    print_table(console, ("ALERT", "SEVERITY", "ABOUT", "SINCE"), rows, narrow=4)
+    for hint in dict.fromkeys(alert["hint"] for alert in alerts):
+        console.print(f"hint: {printable(hint)}", soft_wrap=True)
+    console.print()
+
+
+def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    bundles = ", ".join(f"{count} {name}" for name, count in state["bundles"].items() if count)
+    last = state["last_reconcile"]
+    yield "library", state["library_root"]
+    yield "models", f"{state['models']}, generation {state['generation']}"
+    yield "bundles", bundles
+    if last:
+        scope = "everything" if last["scope"] == "*" else last["scope"]
+        yield "last reconcile", f"{state['last_reconcile_at']}, {scope}, {last['duration_ms']:.0f} ms"
+    yield "queue", state["queue"]
+    yield "watching", f"{state['watched_roots']} roots, {state['watch_backend']}"
+    if state["watch_faults"]:
+        yield "not watched", state["watch_faults"]
+    if state["faults"]:
+        yield "faults", state["faults"]
+    yield "socket", f"{state['socket']}, {state['connections']} connections"
+    yield "agent", f"version {state['version']}, pid {state['pid']}, since {state['started_at']}"
+    yield "memory", f"{state['rss_bytes'] / 2**20:.0f} MiB"
