@@ -119,7 +119,7 @@ def test_a_descriptor_of_a_later_agent_is_understood(path: Path) -> None:
 
 @pytest.mark.usefixtures("agent")
 def test_a_model_that_is_not_valid_has_no_descriptor(path: Path) -> None:
-    """The error says in which state it is and whether to ask again; an unknown id is another error."""
+    """R27: the error says in which state it is and whether to ask again; an unknown id is another error."""
     with AgentClient(path) as client:
         with pytest.raises(AssetNotValid) as refused:
             client.descriptor("damaged")
