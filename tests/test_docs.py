@@ -1,0 +1,156 @@
+"""The documentation is whole: it names everything there is, nothing else, and its links lead somewhere."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pumas_agent.bundles import FindingCode
+from pumas_agent.cli import BROKEN_PIPE, INTERRUPTED, USAGE
+from pumas_agent.cli.program import program
+from pumas_agent.contracts import errors
+from pumas_agent.contracts.health import SEVERITIES, AlertCode
+from pumas_agent.contracts.rpc import METHODS
+from pumas_agent.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.PumasError)]
+
+
+def _rows(page: str) -> list[list[str]]:
+    """The cells of the rows of every table, without its head, links and code marks."""
+    tables = re.findall(r"^\| ---.*\n((?:\|.*\n)+)", (REFERENCE / page).read_text(), re.MULTILINE)
+    rows = [re.split(r"(?<!\\)\|", line.strip("|")) for table in tables for line in table.splitlines()]
+    return [[re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).strip().strip("`") for cell in row] for row in rows]
+
+
+def _headings(text: str) -> list[str]:
+    without_code = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [match[1].replace("`", "") for match in re.finditer(r"^#+ (.+)$", without_code, re.MULTILINE)]
+
+
+def _page_headings(page: str) -> list[str]:
+    return _headings((REFERENCE / page).read_text())
+
+
+def test_every_method_is_in_the_reference() -> None:
+    """And the reference has no other."""
+    assert _page_headings("rpc.md")[1:] == list(METHODS)
+
+
+def test_every_alert_is_in_the_reference() -> None:
+    """With its severity, and a part of its own, which the log's `doc` leads to."""
+    listed = {row[0]: row[1] for row in _rows("alerts.md")}
+
+    assert listed == {code.value: SEVERITIES[code].value for code in AlertCode}
+    assert _page_headings("alerts.md")[1:] == list(listed)
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    """And the reference has no other."""
+    settings = [
+        f"{section}.{key}" for section, field in Settings.model_fields.items() for key in _keys(field.annotation)
+    ]
+
+    assert [row[0] for row in _rows("settings.md")] == settings
+
+
+def _keys(model: object) -> list[str]:
+    return list(getattr(model, "model_fields", ()))
+
+
+def test_every_error_code_is_in_the_reference() -> None:
+    """With its two numbers, and the reference has no other."""
+    listed = {row[0]: (row[1], row[2]) for row in _rows("errors.md")}
+
+    assert listed == {kind.code: (str(kind.rpc_code), str(kind.exit_code)) for kind in ERRORS}
+
+
+def test_every_exit_code_is_in_the_reference() -> None:
+    """Those of errors and those of the command line, and no other."""
+    listed = {int(row[0]) for row in _rows("exit-codes.md")}
+
+    assert listed == {0, USAGE, INTERRUPTED, BROKEN_PIPE, *(kind.exit_code for kind in ERRORS)}
+
+
+def test_every_command_is_in_the_reference() -> None:
+    """And the reference has no other."""
+    assert _page_headings("cli.md")[1:] == [f"pumas-agent {name}" for name in program.commands]
+
+
+def test_every_finding_is_in_the_reference() -> None:
+    """Those of bundles, and the one of a record without an entry path."""
+    text = (REFERENCE / "compatibility.md").read_text().partition("### Findings")[2].partition("\n## ")[0]
+
+    listed = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+
+    assert listed == {*FindingCode, "missing_entry_path"}
+
+
+def test_every_page_is_on_the_map() -> None:
+    """What docs/README.md does not lead to is not found by anyone."""
+    led_to = {(DOCS / link).resolve() for link, _ in _links(DOCS / "README.md")}
+
+    assert {page for page in PAGES if page.is_relative_to(DOCS)} - {DOCS / "README.md"} <= led_to
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """To a file or folder that is there and, where it names a part of a page, to a heading of it."""
+    broken = [f"{link}#{anchor}" for link, anchor in _links(page) if not _leads_somewhere(page, link, anchor)]
+
+    assert broken == []
+
+
+def _links(page: Path) -> Iterator[tuple[str, str]]:
+    """Relative links: the path, and the part of the page."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" not in target:
+            link, _, anchor = target.partition("#")
+            yield link, anchor
+
+
+def _leads_somewhere(page: Path, link: str, anchor: str) -> bool:
+    target = (page.parent / link).resolve() if link else page
+    if not anchor:
+        return target.exists()
+    return anchor in {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in _headings(target.read_text())}
+
+
+@pytest.mark.parametrize("part", sorted(path.parent.name for path in ROOT.glob("pumas_agent/*/__init__.py")))
+def test_every_part_says_what_it_owns(part: str) -> None:
+    """In a README.md of its folder (R14)."""
+    assert (ROOT / "pumas_agent" / part / "README.md").is_file()
+
+
+def test_every_requirement_that_holds_is_shown_by_a_test() -> None:
+    """The tests that show one name it."""
+    held = [row[0] for row in _rows("requirements.md") if "holds" in row[2] or "hold;" in row[2]]
+    tests = "".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
+
+    assert held
+    assert [number for number in held if not re.search(rf"\b{number}\b", tests)] == []
+
+
+def test_it_is_built_on_the_packages_that_were_given() -> None:
+    """R29."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.split(r"[<>=]", line)[0] for line in project["dependencies"]}
+
+    assert {"watchdog", "pydantic", "apscheduler", "structlog", "psutil"} <= named
+    assert any(line.startswith("pytest") for line in project["optional-dependencies"]["dev"])
+
+
+def test_every_case_that_a_test_names_is_written_down() -> None:
+    """In tests/data: a number alone says nothing."""
+    cases = {case["id"]: case["then"] for case in json.loads((ROOT / "tests/data/behaviour-cases.json").read_text())}
+    areas = "|".join({name.rsplit("-", 1)[0] for name in cases})
+    tests = "".join(path.read_text() for path in ROOT.glob("tests/**/*.py"))
+
+    assert set(re.findall(rf"\b(?:{areas})-\d{{3}}\b", tests)) == set(cases)
