@@ -24,6 +24,9 @@ ProgressSink = Callable[[str, int, int | None, str], None]
 """`(stage, done, total, unit)`."""
 
 _NAMED = 20
+_AT_A_TIME = 16
+"""Bundles that are asked for at a time. More keep no process busier, and asking for all at once holds the event loop the
+longer, the more there are."""
 RECORDS_CHANGED = "records_changed"
 """The reason of a look at everything because something below the library root changed: it says nothing of the bundles
 outside, which have watches of their own."""
@@ -165,27 +168,33 @@ class Reconciler:
 
     async def _judge(self, model_ids: list[str], progress: ProgressSink) -> list[str]:
         """Judge bundles; those that are not valid. One that cannot be judged is not valid and stops no other."""
+        waiting = iter(model_ids)
+        unhealthy: list[str] = []
         done = 0
 
-        async def judge(model_id: str) -> bool:
+        async def work() -> None:
             nonlocal done
-            try:
-                valid = (await self._refresher.refresh(model_id)).is_valid
-            except ModelNotFound:
-                valid = True  # unregistered meanwhile
-            except PumasError as error:
-                log.warning("bundle.not_judged", model_id=model_id, code=error.code, reason=error.message)
-                valid = False
-            done += 1
-            progress("judging", done, len(model_ids), "bundles")
-            return valid
+            for model_id in waiting:
+                if not await self._is_healthy(model_id):
+                    unhealthy.append(model_id)
+                done += 1
+                progress("judging", done, len(model_ids), "bundles")
 
-        verdicts = await asyncio.gather(*map(judge, model_ids))
+        await asyncio.gather(*(work() for _ in range(_AT_A_TIME)))
         for model_id in model_ids:
             fault = self._refresher.uncommitted.get(model_id)
             if isinstance(fault, LibraryOffline | LibraryUnwritable):
                 raise fault  # the run is not done: it is tried again until the library takes what was found
-        return [model_id for model_id, valid in zip(model_ids, verdicts, strict=True) if not valid]
+        return sorted(unhealthy)
+
+    async def _is_healthy(self, model_id: str) -> bool:
+        try:
+            return (await self._refresher.refresh(model_id)).is_valid
+        except ModelNotFound:
+            return True  # unregistered meanwhile
+        except PumasError as error:
+            log.warning("bundle.not_judged", model_id=model_id, code=error.code, reason=error.message)
+            return False
 
     async def _refresh_files(self, model_id: str) -> None:
         """A file model that was looked up before may have another primary file now."""

@@ -117,6 +117,32 @@ async def test_a_change_of_records_judges_no_bundle_that_it_does_not_concern(
     assert parts.reconciler.last_full is full
 
 
+async def test_no_more_than_a_few_bundles_are_asked_for_at_a_time(
+    parts: Parts, judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law 9: what a look at everything asks of the loop at once does not grow with the library."""
+    for number in range(40):
+        await parts.library.write(put(f"diffusion/many/{number}", external(tmp_path / "models" / "a")))
+    asked, most = 0, 0
+    real = judge.judge
+
+    async def counting(root: Path, *, urgent: bool = False) -> Look:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, asked)
+        try:
+            return await real(root, urgent=urgent)
+        finally:
+            asked -= 1
+
+    monkeypatch.setattr(judge, "judge", counting)
+
+    report = await parts.reconciler.run(ALL_MODELS, ("schedule",))
+
+    assert report.bundles_judged == 43
+    assert most == 16
+
+
 async def test_a_look_at_one_model_looks_at_that_one(parts: Parts, judge: Judge, tmp_path: Path) -> None:
     """R26: others may be as broken as they like."""
     for name in ("a", "b"):
