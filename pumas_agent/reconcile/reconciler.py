@@ -25,8 +25,8 @@ ProgressSink = Callable[[str, int, int | None, str], None]
 
 _NAMED = 20
 _AT_A_TIME = 16
-"""Bundles that are asked for at a time. More keep no process busier, and asking for all at once holds the event loop the
-longer, the more there are."""
+"""Bundles that are asked for at a time. More keep no process busier, and asking for all at once holds the event loop
+the longer, the more there are."""
 RECORDS_CHANGED = "records_changed"
 """The reason of a look at everything because something below the library root changed: it says nothing of the bundles
 outside, which have watches of their own."""
