@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from pumas_agent.agent import _assemble
+from pumas_agent.agent.assembly import assemble
 from pumas_agent.bundles import Look, fingerprint, look
 from pumas_agent.contracts.errors import AgentNotRunning, AssetNotValid, PumasError
 from pumas_agent.contracts.metadata import ModelMetadata
@@ -80,7 +80,7 @@ class Parts:
         self.followed = 0
 
     async def start(self) -> None:
-        self.parts = await _assemble(self.library, self.judge, follow=self._follow)
+        self.parts = await assemble(self.library, self.judge, follow=self._follow)
         self.registry = Methods(
             self.parts, reconcile=self._reconcile, follow=self._follow, status=self._no_status
         ).registry()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pumas_agent.agent import _assemble
+from pumas_agent.agent.assembly import assemble
 from pumas_agent.bundles import Look, look
 from pumas_agent.contracts.errors import LibraryOffline
 from pumas_agent.contracts.metadata import BundleFormat, ImportState, ModelMetadata, StorageKind
@@ -60,7 +60,7 @@ async def parts(tmp_path: Path, judge: Judge, followed: list[set[str]]) -> Async
     async def follow() -> None:
         followed.append(library.catalog.ids())
 
-    parts = await _assemble(library, judge, follow=follow)
+    parts = await assemble(library, judge, follow=follow)
     await parts.reconciler.run(ALL_MODELS, ("start",))
     judge.looks.clear()
     followed.clear()

@@ -1,7 +1,4 @@
-"""The composition root: builds the parts, starts and stops them in order. No logic.
-
-`run_agent` is the service. `call_locally` is the same parts for one call of a command, when no agent runs.
-"""
+"""The service: starts the parts in order, joins what watches with what reconciles, and stops them."""
 
 import asyncio
 import gc
@@ -15,34 +12,22 @@ from typing import Any
 
 import psutil
 import structlog
-from pydantic import BaseModel
 
 from pumas_agent import __version__
-from pumas_agent.bundles import JudgePool, Look, look
-from pumas_agent.contracts.errors import AgentNotRunning, LibraryBusy, NotPermitted, PumasError
-from pumas_agent.contracts.health import AlertCode
+from pumas_agent.agent.assembly import assemble
+from pumas_agent.bundles import JudgePool
+from pumas_agent.contracts.errors import LibraryBusy, PumasError
 from pumas_agent.contracts.metadata import AssetValidationState
-from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
-from pumas_agent.contracts.rpc import METHODS, Access, Progress
 from pumas_agent.contracts.timestamps import utc_now
-from pumas_agent.execution import DescriptorResolver
 from pumas_agent.health import (
-    BUNDLE_CODES,
-    LIBRARY,
-    LIBRARY_CODES,
-    AlertBook,
-    bundle_condition,
     configure_logs,
-    library_condition,
 )
-from pumas_agent.importing import ExternalRegistrar
 from pumas_agent.library import Library
-from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, ReconcileQueue, Reconciler, Schedule
-from pumas_agent.serving import BoundSocket, Limits, Peer, PeerPolicy, Request, RpcServer, bind_socket
-from pumas_agent.serving.methods import Methods, Parts
+from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, ReconcileQueue, Schedule
+from pumas_agent.serving import BoundSocket, Limits, PeerPolicy, Request, RpcServer, bind_socket
+from pumas_agent.serving.methods import Methods
 from pumas_agent.settings import Settings
-from pumas_agent.upkeep import Judge, Refresher, Verdict
 from pumas_agent.watching import WatchdogWatcher, library_scope
 
 _SWITCH_INTERVAL_S = 0.0005
@@ -75,42 +60,6 @@ async def run_agent(settings: Settings, *, on_ready: Callable[[], None] | None =
         await agent.stop()
 
 
-async def call_locally(settings: Settings, method: str, params: Contract, progress: ProgressSink) -> BaseModel:
-    """Do what one method does, without an agent: reads on a library opened read-only, writes under its lock.
-
-    Raises:
-        AgentNotRunning: the method is about the agent itself.
-        NotPermitted: a write to a library of another user, which would leave files there that its agent cannot touch.
-        PumasError: what the method raises.
-    """
-    contract = METHODS[method]
-    if method.startswith("agent."):
-        raise AgentNotRunning(
-            f"no agent runs (nothing listens on {settings.socket.path})", hint="start one with `pumas-agent run`"
-        )
-    root = settings.library.root
-    if contract.access is Access.WRITE:
-        _require_owner(root)
-        library = await asyncio.to_thread(Library.open, root, "command")
-    else:
-        library = await asyncio.to_thread(Library.open_readonly, root)
-    try:
-        parts = await _assemble(library, _JudgeHere(), follow=_follow_nothing)
-
-        async def reconcile(scope: str, request: Request) -> ReconcileReport:
-            return await parts.reconciler.run(scope, ("asked",), request.progress)
-
-        methods = Methods(parts, reconcile=reconcile, follow=_follow_nothing, status=_no_status)
-        handler = methods.registry()[method]
-        own = Peer(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid(), groups=frozenset(os.getgroups()))
-        answer: Any = handler.call(params, Request(None, own, _reporting(progress)))
-        if not isinstance(answer, BaseModel | bytes):
-            answer = await answer
-        return contract.result.model_validate_json(answer) if isinstance(answer, bytes) else answer
-    finally:
-        await asyncio.to_thread(library.close)
-
-
 class Agent:
     """The parts of a running service."""
 
@@ -134,7 +83,7 @@ class Agent:
         self._stopping.append(lambda: asyncio.to_thread(self.library.close))
         judges = JudgePool()
         self._stopping.append(judges.close)
-        self.parts = await _assemble(self.library, judges, follow=self.follow)
+        self.parts = await assemble(self.library, judges, follow=self.follow)
         watch = settings.watch
         self.queue = ReconcileQueue(
             self._run, DirtySet(watch.debounce_ms / 1000, watch.max_delay_ms / 1000), on_fault=self._on_fault
@@ -227,10 +176,8 @@ class Agent:
             self.watcher.watch_bundle(model_id, root)
 
     async def _run(self, scope: str, reasons: frozenset[str]) -> ReconcileReport:
-        listeners = self._listeners[scope]
-
         def tell(stage: str, done: int, total: int | None, unit: str) -> None:
-            for listener in tuple(listeners):
+            for listener in tuple(self._listeners.get(scope, ())):
                 listener(stage, done, total, unit)
 
         return await self.parts.reconciler.run(scope, reasons, tell)
@@ -282,63 +229,4 @@ class Agent:
                     for name, why in self.parts.refresher.uncommitted.items()
                 ),
             ),
-        )
-
-
-class _JudgeHere:
-    """Judges in a thread of this process: a command has no other clients to keep waiting."""
-
-    async def judge(self, root: Path, *, urgent: bool = False) -> Look:  # noqa: ARG002  nobody waits before it
-        return await asyncio.to_thread(look, root)
-
-
-async def _assemble(library: Library, judge: Judge, *, follow: Callable[[], Any]) -> Parts:
-    def remember(code: AlertCode, model_id: str, since: str | None) -> None:
-        if not library.writable:
-            return
-        if since is None:
-            library.post(lambda store: store.delete_alert(code, model_id))
-        else:
-            library.post(lambda store: store.put_alert(code, model_id, since))
-
-    alerts = AlertBook(await library.read(lambda index: index.alerts()), remember)
-
-    def observe(verdict: Verdict) -> None:
-        if verdict.report is not None or verdict.errors:
-            condition = bundle_condition(verdict.entry_path, verdict.errors)
-            alerts.observe(verdict.model_id, BUNDLE_CODES, dict([condition]) if condition else {})
-
-    def observe_library(error: PumasError | None) -> None:
-        alerts.observe(LIBRARY, LIBRARY_CODES, library_condition(str(library.layout.root), error))
-
-    refresher = Refresher(library, judge, observe=observe, observe_library=observe_library)
-    bound_models = await library.read(lambda index: index.bound_models())
-    return Parts(
-        library=library,
-        refresher=refresher,
-        resolver=DescriptorResolver(library, refresher, alerts, bound_models=bound_models),
-        registrar=ExternalRegistrar(library, judge.judge),
-        reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
-        alerts=alerts,
-        bound_models=bound_models,
-    )
-
-
-def _reporting(progress: ProgressSink) -> Callable[[Progress], None]:
-    return lambda told: progress(told.stage, told.done, told.total, told.unit)
-
-
-async def _follow_nothing() -> None:
-    """A command watches nothing."""
-
-
-def _no_status() -> AgentStatus:
-    raise AgentNotRunning("no agent runs")
-
-
-def _require_owner(root: Path) -> None:
-    if root.exists() and root.stat().st_uid != os.geteuid():
-        raise NotPermitted(
-            f"the library {root} belongs to another user (uid {root.stat().st_uid})",
-            hint="run the command as that user: files made by another one could not be changed by its agent",
         )

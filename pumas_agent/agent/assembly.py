@@ -1,0 +1,61 @@
+"""How the parts are put together, the same for the service and for one command. No logic."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pumas_agent.contracts.errors import PumasError
+from pumas_agent.contracts.health import AlertCode
+from pumas_agent.execution import DescriptorResolver
+from pumas_agent.health import (
+    BUNDLE_CODES,
+    LIBRARY,
+    LIBRARY_CODES,
+    AlertBook,
+    bundle_condition,
+    library_condition,
+)
+from pumas_agent.importing import ExternalRegistrar
+from pumas_agent.library import Library
+from pumas_agent.reconcile import Reconciler
+from pumas_agent.serving.methods import Parts
+from pumas_agent.upkeep import Judge, Refresher, Verdict
+
+
+async def assemble(library: Library, judge: Judge, *, follow: Callable[[], Any]) -> Parts:
+    """The parts on an open library.
+
+    Args:
+        library: open to write, or only to read.
+        judge: looks at bundles.
+        follow: called when models came or went, before they are judged.
+    """
+
+    def remember(code: AlertCode, model_id: str, since: str | None) -> None:
+        if not library.writable:
+            return
+        if since is None:
+            library.post(lambda store: store.delete_alert(code, model_id))
+        else:
+            library.post(lambda store: store.put_alert(code, model_id, since))
+
+    alerts = AlertBook(await library.read(lambda index: index.alerts()), remember)
+
+    def observe(verdict: Verdict) -> None:
+        if verdict.report is not None or verdict.errors:
+            condition = bundle_condition(verdict.entry_path, verdict.errors)
+            alerts.observe(verdict.model_id, BUNDLE_CODES, dict([condition]) if condition else {})
+
+    def observe_library(error: PumasError | None) -> None:
+        alerts.observe(LIBRARY, LIBRARY_CODES, library_condition(str(library.layout.root), error))
+
+    refresher = Refresher(library, judge, observe=observe, observe_library=observe_library)
+    bound_models = await library.read(lambda index: index.bound_models())
+    return Parts(
+        library=library,
+        refresher=refresher,
+        resolver=DescriptorResolver(library, refresher, alerts, bound_models=bound_models),
+        registrar=ExternalRegistrar(library, judge.judge),
+        reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
+        alerts=alerts,
+        bound_models=bound_models,
+    )

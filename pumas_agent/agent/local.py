@@ -1,0 +1,84 @@
+"""What one method does, without an agent: the same parts, for one call of a command."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from pumas_agent.agent.assembly import assemble
+from pumas_agent.bundles import Look, look
+from pumas_agent.contracts.errors import AgentNotRunning, NotPermitted
+from pumas_agent.contracts.model import Contract
+from pumas_agent.contracts.records import AgentStatus, ReconcileReport
+from pumas_agent.contracts.rpc import METHODS, Access, Progress
+from pumas_agent.library import Library
+from pumas_agent.reconcile import ProgressSink
+from pumas_agent.serving import Peer, Request
+from pumas_agent.serving.methods import Methods
+from pumas_agent.settings import Settings
+
+
+async def call_locally(settings: Settings, method: str, params: Contract, progress: ProgressSink) -> BaseModel:
+    """Do what one method does, without an agent: reads on a library opened read-only, writes under its lock.
+
+    Raises:
+        AgentNotRunning: the method is about the agent itself.
+        NotPermitted: a write to a library of another user, which would leave files there that its agent cannot touch.
+        PumasError: what the method raises.
+    """
+    contract = METHODS[method]
+    if method.startswith("agent."):
+        raise AgentNotRunning(
+            f"no agent runs (nothing listens on {settings.socket.path})", hint="start one with `pumas-agent run`"
+        )
+    root = settings.library.root
+    if contract.access is Access.WRITE:
+        _require_owner(root)
+        library = await asyncio.to_thread(Library.open, root, "command")
+    else:
+        library = await asyncio.to_thread(Library.open_readonly, root)
+    try:
+        parts = await assemble(library, _JudgeHere(), follow=_follow_nothing)
+
+        async def reconcile(scope: str, request: Request) -> ReconcileReport:
+            return await parts.reconciler.run(scope, ("asked",), request.progress)
+
+        methods = Methods(parts, reconcile=reconcile, follow=_follow_nothing, status=_no_status)
+        handler = methods.registry()[method]
+        own = Peer(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid(), groups=frozenset(os.getgroups()))
+        answer: Any = handler.call(params, Request(None, own, _reporting(progress)))
+        if not isinstance(answer, BaseModel | bytes):
+            answer = await answer
+        return contract.result.model_validate_json(answer) if isinstance(answer, bytes) else answer
+    finally:
+        await asyncio.to_thread(library.close)
+
+
+class _JudgeHere:
+    """Judges in a thread of this process: a command has no other clients to keep waiting."""
+
+    async def judge(self, root: Path, *, urgent: bool = False) -> Look:  # noqa: ARG002  nobody waits before it
+        return await asyncio.to_thread(look, root)
+
+
+def _reporting(progress: ProgressSink) -> Callable[[Progress], None]:
+    return lambda told: progress(told.stage, told.done, told.total, told.unit)
+
+
+async def _follow_nothing() -> None:
+    """A command watches nothing."""
+
+
+def _no_status() -> AgentStatus:
+    raise AgentNotRunning("no agent runs")
+
+
+def _require_owner(root: Path) -> None:
+    if root.exists() and root.stat().st_uid != os.geteuid():
+        raise NotPermitted(
+            f"the library {root} belongs to another user (uid {root.stat().st_uid})",
+            hint="run the command as that user: files made by another one could not be changed by its agent",
+        )
