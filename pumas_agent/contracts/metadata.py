@@ -50,6 +50,11 @@ def _string_list(value: object) -> object:
     return value or None
 
 
+def absolute_or_none(path: str | None) -> str | None:
+    """The path when it is absolute: a relative one would mean another place to each process that reads it."""
+    return path if path is not None and path.startswith("/") else None
+
+
 def _parameters(value: object) -> object:
     """Null, any object and the empty list all mean that there are no parameters."""
     return None if isinstance(value, Mapping) or not value else value
@@ -241,6 +246,12 @@ class ModelMetadata(BaseModel):
         except ValidationError:
             return AgentFacts()
 
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """A copy with some fields given new values; a null, too, takes the place of a value that could not be read."""
+        copy = self.model_copy(update=values)
+        copy._unparsed = {key: value for key, value in self._unparsed.items() if key not in values}  # noqa: SLF001
+        return copy
+
     def with_agent(self, facts: AgentFacts) -> Self:
         """A copy with our key set."""
         copy = self.model_copy(deep=True)
@@ -255,6 +266,11 @@ class ModelMetadata(BaseModel):
         A storage kind that cannot be read counts as external: hands off what we do not understand.
         """
         return self.storage_kind is StorageKind.EXTERNAL_REFERENCE or "storage_kind" in self._unparsed
+
+    @property
+    def external_root(self) -> str | None:
+        """Where an external bundle is; null when the record names no absolute path, which is a place for nobody."""
+        return absolute_or_none(self.entry_path or self.source_path)
 
     @property
     def is_bundle(self) -> bool:

@@ -18,6 +18,7 @@ from pumas_agent.library import Library, normalize_name
 
 MODEL_EXISTS = "model_exists"
 SOURCE_REGISTERED = "source_registered"
+BUNDLE_SETTLING = "bundle_settling"
 EXISTS_TEXT = "Model already exists at this location"
 
 
@@ -46,16 +47,18 @@ class ExternalRegistrar:
             if answer := self._known(spec, model_id, source):
                 return answer
             look = await self._judge(source)
-            if not look.report.is_valid and not spec.allow_unhealthy:
-                return _refused(spec, None, "; ".join(f.message for f in look.report.findings), look.report.findings)
+            findings = look.report.findings or _settling(look)
+            if findings and not spec.allow_unhealthy:
+                return _refused(spec, None, "; ".join(finding.message for finding in findings), findings)
+            report = look.report.model_copy(update={"findings": findings})
             record = external_record(
-                spec, model_id=model_id, cleaned_name=cleaned_name, source=source, report=look.report, now=utc_now()
+                spec, model_id=model_id, cleaned_name=cleaned_name, source=source, report=report, now=utc_now()
             )
             try:
                 await self._library.write(lambda store: store.create(model_id, record))
             except FileExistsError:
                 return _exists(spec, model_id)
-            return _result(spec, model_id, ImportStatus.REGISTERED, findings=look.report.findings)
+            return _result(spec, model_id, ImportStatus.REGISTERED, findings=findings)
 
     def _known(self, spec: ExternalBundleSpec, model_id: str, source: Path) -> ModelImportResult | None:
         """The answer when the id or the source is in the library already."""
@@ -66,6 +69,12 @@ class ExternalRegistrar:
                 text = f"{source} is already registered as {entry.id}"
                 return _refused(spec, entry.id, text, (_finding(SOURCE_REGISTERED, text),))
         return _exists(spec, model_id) if self._library.catalog.get(model_id) else None
+
+
+def _settling(look: Look) -> tuple[AssetValidationError, ...]:
+    """A bundle that is being copied is not valid yet, however it looked each time."""
+    text = "the bundle is being written right now; register it when that is done"
+    return (_finding(BUNDLE_SETTLING, text),) if look.settling else ()
 
 
 def _exists(spec: ExternalBundleSpec, model_id: str) -> ModelImportResult:

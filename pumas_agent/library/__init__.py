@@ -1,6 +1,7 @@
 """The library root and its index: the only part that writes to the library."""
 
 from pumas_agent.library.catalog import Catalog, CatalogEntry
+from pumas_agent.library.files import read_json
 from pumas_agent.library.index import IndexReader, IndexWriter, search_query
 from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
@@ -22,5 +23,6 @@ __all__ = [
     "ModelStore",
     "normalize_name",
     "primary_file",
+    "read_json",
     "search_query",
 ]

@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from pumas_agent.contracts.bundles import AssetValidationError
-from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, ImportState, StorageKind
+from pumas_agent.contracts.metadata import (
+    AssetValidationState,
+    BundleFormat,
+    ImportState,
+    StorageKind,
+    absolute_or_none,
+)
 from pumas_agent.library.index import IndexRow
 
 _E = TypeVar("_E", bound=StrEnum)
@@ -64,7 +70,7 @@ class CatalogEntry:
     @property
     def bundle_root(self) -> str | None:
         """Where the bundle is: an external one where its record says, an owned one in its folder."""
-        return (self.entry_path or self.source_path) if self.is_external else self.path
+        return absolute_or_none(self.entry_path or self.source_path) if self.is_external else self.path
 
 
 class Catalog:

@@ -8,11 +8,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from pumas_agent.contracts.errors import ModelNotFound
-from pumas_agent.contracts.metadata import ModelMetadata
+from pumas_agent.contracts.errors import MetadataUnreadable, ModelNotFound
+from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
 from pumas_agent.contracts.records import LibraryStatus, ModelDetails, ModelList, ModelRow, SearchResult
 from pumas_agent.contracts.rpc import FilterParams, SearchParams
-from pumas_agent.library import Catalog, CatalogEntry, IndexReader, Library, primary_file, search_query
+from pumas_agent.library import Catalog, CatalogEntry, IndexReader, Library, primary_file, read_json, search_query
 from pumas_agent.upkeep import Verdict
 
 
@@ -38,7 +38,7 @@ def search_rows(index: IndexReader, catalog: Catalog, params: SearchParams) -> b
     return result.model_dump_json().encode()
 
 
-def model_details(index: IndexReader, entry: CatalogEntry, verdict: Verdict | None) -> bytes:
+def model_details(index: IndexReader, record: Path, entry: CatalogEntry, verdict: Verdict | None) -> bytes:
     """One model whole.
 
     Raises:
@@ -57,11 +57,19 @@ def model_details(index: IndexReader, entry: CatalogEntry, verdict: Verdict | No
         metadata=metadata,
         validation_errors=errors,
         validation_notices=verdict.report.notices if verdict is not None and verdict.report is not None else (),
-        metadata_findings=ModelMetadata.parse(metadata)[1],
+        metadata_findings=_unreadable_fields(record),
         primary_file=None if primary is None else str(primary),
         validated_at=None if verdict is None else verdict.judged_at,
     )
     return details.model_dump_json().encode()
+
+
+def _unreadable_fields(record: Path) -> tuple[FieldFinding, ...]:
+    """What in the record's file could not be read; a file that cannot be read at all has an alert of its own."""
+    try:
+        return ModelMetadata.parse(read_json(record))[1]
+    except (FileNotFoundError, MetadataUnreadable):
+        return ()
 
 
 def library_status(index: IndexReader, library: Library, reconciling: bool) -> LibraryStatus:

@@ -11,7 +11,7 @@ from typing import Any
 from pumas_agent import __version__
 from pumas_agent.contracts.dependencies import DEPENDENCY_CONTRACT_VERSION, DependencyRequirementsResolution
 from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, DescriptorBatch
-from pumas_agent.contracts.errors import MethodNotFound, ModelNotFound
+from pumas_agent.contracts.errors import AssetUnresponsive, MethodNotFound, ModelNotFound
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
 from pumas_agent.contracts.records import (
     ALL_MODELS,
@@ -142,7 +142,8 @@ class Methods:
                 f"Model not found: {params.model_id}", hint="`pumas-agent list` shows the ids of all models"
             )
         verdict = self._parts.refresher.verdict(params.model_id)
-        return await library.read(lambda index: model_details(index, entry, verdict))
+        record = library.layout.metadata_path(params.model_id)
+        return await library.read(lambda index: model_details(index, record, entry, verdict))
 
     async def library_status(self, _params: NoParams, _request: Request) -> LibraryStatus:
         """Counts."""
@@ -162,7 +163,10 @@ class Methods:
         result = await self._parts.registrar.register(spec)
         if result.success and result.model_id is not None:
             await self._follow()
-            verdict = await self._parts.refresher.refresh(result.model_id)
+            try:
+                verdict = await self._parts.refresher.refresh(result.model_id)
+            except AssetUnresponsive:
+                return result  # it is registered; what it is now is told by the first lookup that gets an answer
             return result.model_copy(update={"findings": verdict.errors})
         return result
 

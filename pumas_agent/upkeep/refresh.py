@@ -23,7 +23,7 @@ from pumas_agent.upkeep.verdict import Verdict
 
 _ATTEMPTS = 3
 _NO_ENTRY_PATH = AssetValidationError(
-    code="missing_entry_path", message="the record names neither an entry path nor a source path"
+    code="missing_entry_path", message="the record names no absolute entry path or source path"
 )
 
 log = structlog.get_logger(__name__)
@@ -270,7 +270,7 @@ def judged_record(record: ModelMetadata, root: str | None, look: Look | None) ->
     Changes only what revalidation may change: state, errors, pipeline class, size, import state and our own facts
     (docs/reference/on-disk-format.md).
     """
-    if record.is_external and (record.entry_path or record.source_path) != root:
+    if record.is_external and record.external_root != root:
         return record
     ready = record.effective_import_state is ImportState.READY
     if look is None:
@@ -292,12 +292,12 @@ def judged_record(record: ModelMetadata, root: str | None, look: Look | None) ->
             "pipeline_class": look.report.pipeline_class,
             "import_state": ImportState.READY if ready else ImportState.FAILED,
         }
-    judged = record.model_copy(update=changes)
+    judged = record.with_values(changes)
     # The library's own bundle shares its folder with its record: to write down what that amounts to would change it.
     if look is not None and look.report.is_valid and record.is_external:
-        judged = judged.model_copy(update={"size_bytes": look.report.size_bytes})
+        judged = judged.with_values({"size_bytes": look.report.size_bytes})
         if record.agent.identity != look.report.identity:
             judged = judged.with_agent(record.agent.model_copy(update={"identity": look.report.identity}))
     if judged.to_document() == record.to_document():
         return record
-    return judged.model_copy(update={"updated_date": utc_now()})
+    return judged.with_values({"updated_date": utc_now()})

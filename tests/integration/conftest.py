@@ -11,6 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class HeldJudge:
     def __init__(self) -> None:
         self.looks: list[Path] = []
         self.faults: dict[Path, PumasError] = {}
+        self.settling = False
+        """Say of each bundle that it did not hold still."""
         self.without_rights = False
         """Look as a user who may read only what everybody may; needs root."""
         self.go_on = asyncio.Event()
@@ -67,7 +70,7 @@ class HeldJudge:
         seen = await asyncio.to_thread(look_as_nobody if self.without_rights else look, root)
         self.in_hand.set()
         await self.go_on.wait()
-        return seen
+        return replace(seen, signature=None) if self.settling else seen
 
 
 class Parts:

@@ -67,7 +67,7 @@ async def test_a_row_shows_what_a_model_is_and_how_it_fares(agent: "Parts", bund
 
 
 async def test_a_page_is_cut_from_what_passes_the_filters(agent: "Parts", bundle: Path) -> None:
-    """W25: newest first, filters before paging, and a total of all that match."""
+    """Newest first, filters before paging, and a total of all that match."""
     await three_models(agent, bundle)
 
     assert await listed(agent) == ([TINY, "llm/f/new", "llm/f/old"], 3)
@@ -108,7 +108,7 @@ async def test_a_filter_that_is_none_is_refused(agent: "Parts", params: dict[str
     ],
 )
 async def test_any_text_may_be_searched_for(agent: "Parts", bundle: Path, text: str, found: list[str]) -> None:
-    """R6, W25: each word is a prefix, no character is an operator, and blank text finds everything."""
+    """R6: each word is a prefix, no character is an operator, and blank text finds everything."""
     await three_models(agent, bundle)
 
     answer = await agent.call("search_models", query=text)
@@ -119,7 +119,7 @@ async def test_any_text_may_be_searched_for(agent: "Parts", bundle: Path, text: 
 
 
 async def test_a_search_is_filtered_before_it_is_paged(agent: "Parts", bundle: Path) -> None:
-    """W25: tags count before the page is cut, and the total is of what passes."""
+    """Tags count before the page is cut, and the total is of what passes."""
     await three_models(agent, bundle)
 
     answer = await agent.call("search_models", query="chat", model_type="llm", limit=1)
@@ -149,14 +149,18 @@ async def test_one_model_is_shown_with_its_findings(agent: "Parts", bundle: Path
 
 
 async def test_a_value_that_cannot_be_read_is_shown_and_hides_nothing(agent: "Parts") -> None:
-    """W35: one bad value costs its field, and get_model names it."""
+    """One bad value costs its field, and get_model names it."""
     await agent.create("llm/f/m", official_name="Whole")
-    agent.edit("llm/f/m", size_bytes="big", match_confidence="very")
+    agent.edit("llm/f/m", size_bytes="big", match_confidence="very", tags=7)
     await agent.call("reconcile")
 
     shown = await agent.call("get_model", model_id="llm/f/m")
 
-    assert sorted(finding["field"] for finding in shown["metadata_findings"]) == ["match_confidence", "size_bytes"]
+    assert sorted(finding["field"] for finding in shown["metadata_findings"]) == [
+        "match_confidence",
+        "size_bytes",
+        "tags",
+    ]
     assert (shown["officialName"], shown["metadata"]["size_bytes"]) == ("Whole", "big")
 
 
@@ -178,7 +182,7 @@ async def test_an_id_that_no_model_has_is_not_found(agent: "Parts", method: str)
 
 
 async def test_an_id_that_leads_out_of_the_library_is_refused(agent: "Parts") -> None:
-    """W12: by the methods that would go to its folder."""
+    """By the methods that would go to its folder."""
     for model_id in ("../x", "/etc", "a/../../b"):
         for method in ("reconcile", "unregister_external_model"):
             with pytest.raises(InvalidModelId):

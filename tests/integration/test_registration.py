@@ -215,7 +215,7 @@ async def test_another_source_under_a_taken_id_is_refused(agent: "Parts", bundle
 
 
 async def test_a_source_has_one_id(agent: "Parts", bundle: Path) -> None:
-    """W15, R8: under another name it is refused, and the answer names the id it has."""
+    """R8: under another name it is refused, and the answer names the id it has."""
     await agent.registered(bundle)
     before = await agent.written()
 
@@ -251,7 +251,7 @@ async def test_of_two_registrations_at_once_one_registers(agent: "Parts", bundle
 
 
 async def test_of_two_names_for_one_source_at_once_one_wins(agent: "Parts", bundle: Path) -> None:
-    """W15: neither order lets both in."""
+    """Neither order lets both in."""
     both = await asyncio.gather(agent.register(bundle), agent.register(bundle, official_name="another"))
 
     assert [result["status"] for result in both] == ["registered", "refused"]

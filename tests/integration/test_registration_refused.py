@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pumas_agent.contracts.errors import (
+    AssetUnresponsive,
     InvalidModelId,
     InvalidParams,
     LibraryInsideSource,
@@ -27,7 +28,7 @@ TINY = "diffusion/acme/tiny"
 
 
 async def test_a_bundle_that_is_not_valid_leaves_nothing_and_may_come_again(agent: "Parts", bundle: Path) -> None:
-    """In the place of case import_external-005 (W13), R3: refused with its findings, no folder, and a retry works."""
+    """In the place of case import_external-005, R3: refused with its findings, no folder, and a retry works."""
     (bundle / "unet").rename(bundle / "aside")
     before = await agent.written()
 
@@ -60,7 +61,7 @@ async def test_a_source_that_is_no_bundle_is_refused(agent: "Parts", tmp_path: P
 
 
 async def test_an_unhealthy_bundle_is_registered_when_asked(agent: "Parts", bundle: Path) -> None:
-    """R16, R20, W13, W14: failed and invalid until the first time it is valid; ready ever after, so it degrades."""
+    """R16, R20: failed and invalid until the first time it is valid; ready ever after, so it degrades."""
     (bundle / "unet").rename(bundle / "aside")
     result = await agent.register(bundle, allow_unhealthy=True)
     history = [states(agent)]
@@ -152,7 +153,7 @@ async def test_a_blank_name_is_refused(agent: "Parts", bundle: Path, field: str,
 
 
 async def test_a_family_folder_that_is_a_link_is_not_followed(agent: "Parts", bundle: Path, tmp_path: Path) -> None:
-    """W12: an id never leads out of the library; nothing is made behind the link."""
+    """An id never leads out of the library; nothing is made behind the link."""
     (tmp_path / "elsewhere").mkdir()
     (agent.root / "diffusion").mkdir()
     (agent.root / "diffusion" / "acme").symlink_to(tmp_path / "elsewhere")
@@ -177,3 +178,33 @@ async def test_a_full_disk_leaves_nothing_and_a_retry_works(
 
     assert left == []
     assert result["status"] == "registered"
+
+
+async def test_a_bundle_that_is_being_written_is_refused(agent: "Parts", bundle: Path) -> None:
+    """However whole it looked each time: it is not valid until it holds still."""
+    agent.judge.settling = True
+
+    result = await agent.register(bundle)
+    nothing = agent.artifacts()
+    forced = await agent.register(bundle, allow_unhealthy=True)
+
+    assert (result["status"], [finding["code"] for finding in result["findings"]]) == ("refused", ["bundle_settling"])
+    assert nothing == []
+    assert forced["success"]
+    assert agent.record(TINY)["validation_state"] == "invalid"
+
+
+async def test_a_filesystem_that_stops_answering_after_the_registration_does_not_undo_it(
+    agent: "Parts", bundle: Path
+) -> None:
+    """The answer says what was done."""
+    real = agent.parts.refresher.refresh
+
+    async def silent(*_: object, **__: object) -> object:
+        raise AssetUnresponsive("no answer")
+
+    agent.parts.refresher.refresh = silent  # type: ignore[method-assign, assignment]
+    result = await agent.register(bundle)
+    agent.parts.refresher.refresh = real  # type: ignore[method-assign]
+
+    assert (result["status"], result["success"]) == ("registered", True)

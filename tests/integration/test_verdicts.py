@@ -70,7 +70,7 @@ async def test_only_what_a_verdict_may_change_changes(agent: "Parts", bundle: Pa
 
 
 async def test_the_size_follows_the_bundle(agent: "Parts", bundle: Path) -> None:
-    """W16: the size of a valid bundle is that of now; of a broken one the last that was valid."""
+    """The size of a valid bundle is that of now; of a broken one the last that was valid."""
     await agent.registered(bundle)
     first = agent.record(TINY)["size_bytes"]
     (bundle / "notes.txt").write_bytes(b"x" * 1000)
@@ -85,7 +85,7 @@ async def test_the_size_follows_the_bundle(agent: "Parts", bundle: Path) -> None
 
 
 async def test_a_bundle_that_was_never_valid_stays_invalid(agent: "Parts", bundle: Path) -> None:
-    """W14, R13: no look makes it degraded; a rebuild does not either."""
+    """R13: no look makes it degraded; a rebuild does not either."""
     lose(bundle)
     await agent.registered(bundle, allow_unhealthy=True)
 
@@ -97,7 +97,7 @@ async def test_a_bundle_that_was_never_valid_stays_invalid(agent: "Parts", bundl
 
 
 async def test_an_import_state_that_another_program_left_behind_is_mended(agent: "Parts", bundle: Path) -> None:
-    """W13: a record that says failed of a bundle that is valid says ready after the next look."""
+    """A record that says failed of a bundle that is valid says ready after the next look."""
     await agent.registered(bundle)
     agent.edit(TINY, import_state="failed")
 
@@ -151,7 +151,7 @@ async def test_a_record_with_a_source_path_alone_is_judged_there(agent: "Parts",
 
 
 async def test_a_bundle_of_the_library_is_judged_where_it_lies(agent: "Parts", bundle: Path) -> None:
-    """W32, case descriptor-002: its folder is its entry path, whatever is stored; a second look writes nothing."""
+    """Case descriptor-002: its folder is its entry path, whatever is stored; a second look writes nothing."""
     fields = {"bundle_format": "diffusers_directory", "storage_kind": "library_owned", "entry_path": "/elsewhere"}
     folder = await agent.create("diffusion/f/owned", **fields)
     await agent.call("reconcile")

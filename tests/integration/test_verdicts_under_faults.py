@@ -195,7 +195,7 @@ async def test_a_model_that_moves_while_it_is_judged_is_judged_where_it_is(
 
 @pytest.mark.parametrize("damage", ["cut off", "gone"])
 async def test_a_record_that_is_lost_costs_no_registration(agent: "Parts", bundle: Path, damage: str) -> None:
-    """Laws 4 and 10, W11: served as the index knows it, said, and over once the file is back."""
+    """Laws 4 and 10: served as the index knows it, said, and over once the file is back."""
     await agent.registered(bundle)
     path = agent.library.layout.metadata_path(TINY)
     whole = path.read_bytes()

@@ -194,7 +194,7 @@ async def test_roots_are_followed_before_they_are_judged(
 
 
 async def test_an_external_reference_is_only_ever_judged(parts: Parts, tmp_path: Path) -> None:
-    """R5, R17, W20, W21: not adopted, staged, moved, merged or removed, whatever its record looks like."""
+    """R5, R17: not adopted, staged, moved, merged or removed, whatever its record looks like."""
     before = {}
     for number, (model_id, odd) in enumerate(
         {

@@ -44,7 +44,7 @@ def look(*findings: AssetValidationError, size: int = 7, identity: str = "abc") 
 def test_a_verdict_moves_a_record_on(
     import_state: str | None, before: str | None, findings: tuple[AssetValidationError, ...], after: tuple[str, str]
 ) -> None:
-    """contracts, R20, W13, W14: ready from the first valid verdict, degraded after one, invalid without one."""
+    """contracts, R20: ready from the first valid verdict, degraded after one, invalid without one."""
     judged = judged_record(record(import_state=import_state, validation_state=before), "/bundle", look(*findings))
 
     assert (judged.import_state, judged.validation_state) == after
@@ -60,7 +60,7 @@ def test_the_same_verdict_again_is_the_same_record() -> None:
 
 
 def test_a_broken_bundle_keeps_its_last_size_and_identity() -> None:
-    """W16: what is known of the whole bundle is not overwritten with what is left of it."""
+    """What is known of the whole bundle is not overwritten with what is left of it."""
     whole = judged_record(record(), "/bundle", look())
 
     broken = judged_record(whole, "/bundle", look(MISSING, size=3, identity="def"))
@@ -76,7 +76,7 @@ def test_a_verdict_on_another_place_changes_nothing() -> None:
 
 
 def test_a_bundle_of_the_library_does_not_write_down_its_own_record() -> None:
-    """W32: its folder holds the record, whose size and digest would change with each writing."""
+    """Its folder holds the record, whose size and digest would change with each writing."""
     owned = record(storage_kind="library_owned", size_bytes=5)
 
     judged = judged_record(owned, "/library/diffusion/f/m", look())
@@ -93,3 +93,19 @@ def test_what_is_not_a_verdict_s_stays() -> None:
 
     assert (document["family"], document["x_theirs"], document["notes"]) == (7, {"k": 1}, "by hand")
     assert document["agent"] == {"given_path": "/g", "later": 1, "identity": "abc"}
+
+
+def test_a_value_that_could_not_be_read_gives_way_to_the_verdict() -> None:
+    """Also to a null: a record may not say valid and keep the errors of before, in whatever shape they were."""
+    before = record(validation_errors="garbage", validation_state="degraded", import_state="ready")
+
+    assert judged_record(before, "/bundle", look()).to_document()["validation_errors"] is None
+
+
+def test_a_relative_path_is_no_place() -> None:
+    """Each process that reads it would look somewhere else."""
+    judged = judged_record(record(entry_path="models/bundle"), None, None)
+
+    assert judged.validation_state == "invalid"
+    assert judged.validation_errors is not None
+    assert [error.code for error in judged.validation_errors] == ["missing_entry_path"]
