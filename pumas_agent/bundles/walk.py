@@ -44,7 +44,8 @@ class Tree:
     @property
     def one_device(self) -> bool:
         """Nothing lies on another device than the root."""
-        return len({status.dev for _, status in self.entries if isinstance(status, Stat)}) == 1
+        # A path that fails may be a link into another filesystem, and asking for it again would wait for that one.
+        return len({status.dev if isinstance(status, Stat) else None for _, status in self.entries}) == 1
 
 
 def status_of(path: str) -> Stat | int:

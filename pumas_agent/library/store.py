@@ -195,7 +195,7 @@ class ModelStore:
 
         Raises:
             ModelNotFound: no such model.
-            LibraryUnwritable: it could not be written; a repeated call, or the next start, finishes it.
+            LibraryUnwritable: it could not be written; the model is as before.
             LibraryOffline: the whole library is not there.
         """
         directory = self.layout.directory(model_id)
@@ -208,7 +208,12 @@ class ModelStore:
                 if self._catalog.get(model_id) is None:
                     raise ModelNotFound(f"Model not found: {model_id}") from None
             return self._finish_removal(model_id)
-        except OSError as error:
+        except (OSError, LibraryUnwritable) as error:
+            if self._catalog.get(model_id) is not None and not (directory / METADATA_NAME).exists():
+                with contextlib.suppress(OSError):  # what cannot be taken back now is finished at the next start
+                    (directory / REMOVED_NAME).rename(directory / METADATA_NAME)
+            if isinstance(error, LibraryUnwritable):
+                raise
             raise self._unwritable(model_id, error) from error
 
     def _finish_removal(self, model_id: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 from pumas_agent.contracts.errors import LibraryUnwritable, ModelNotFound
 from pumas_agent.contracts.metadata import ModelMetadata, StorageKind
 from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope
-from pumas_agent.library import Library, ModelStore
+from pumas_agent.library import IndexWriter, Library, ModelStore
 
 MODEL = "diffusion/sdxl/base"
 
@@ -132,22 +132,29 @@ def test_a_removed_model_leaves_no_exclusions_to_a_later_one(store: ModelStore) 
     assert counts == [0, 0, 1]
 
 
-def test_a_removal_that_fails_after_its_decision_is_finished_later(
-    library: Library, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["folder flushed", "row deleted"])
+def test_a_removal_that_fails_leaves_the_model_as_it_was(
+    library: Library, store: ModelStore, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """By another try, or by the next start; never half undone."""
-    store.create("diffusion/sdxl/second", ModelMetadata())
+    """It was refused, so a restart may not finish it; another try does."""
 
-    def full(_: int) -> None:
+    def full(_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    for model_id in (MODEL, "diffusion/sdxl/second"):
-        with monkeypatch.context() as context:
-            context.setattr(os, "fsync", full)
-            with pytest.raises(LibraryUnwritable, match="Input/output error"):
-                store.remove(model_id)
+    def no_room(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
 
-    assert store.remove(MODEL) == ()
+    with monkeypatch.context() as context:
+        if step == "folder flushed":
+            context.setattr(os, "fsync", full)
+        else:
+            context.setattr(IndexWriter, "delete", no_room)
+        with pytest.raises(LibraryUnwritable):
+            store.remove(MODEL)
+
     store.recover()
+    assert MODEL in library.catalog.ids()
+    assert store.layout.metadata_path(MODEL).is_file()
+    assert store.remove(MODEL) == ()
     assert library.catalog.ids() == set()
     assert not (store.layout.root / "diffusion").exists()
