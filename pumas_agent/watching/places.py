@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ Identity = tuple[int, int]
 
 MISSING = "the folder does not exist"
 NOT_YET = "its watches are not set yet"
+SILENT = "its filesystem does not answer"
+PATIENCE_S = 1.0
+"""How long one look may take before the others have their turn."""
 
 
 @dataclass(eq=False, slots=True)
@@ -27,6 +31,7 @@ class Place:
         real: the root with its links resolved, as of the last look.
         covered_by: the folders that are watched for it.
         fault: why events do not cover the root; None when they do.
+        hung: the thread of a look that a filesystem keeps, perhaps for ever.
     """
 
     scope: str
@@ -35,6 +40,7 @@ class Place:
     real: str = ""
     covered_by: set[FolderKey] = field(default_factory=set)
     fault: str | None = NOT_YET
+    hung: threading.Thread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,18 @@ def look(root: str) -> Sight:
         if anchor_identity is not None:
             return Sight(real, identity, problem, (str(anchor), anchor_identity))
     return Sight(real, identity, problem, None)
+
+
+def look_in_time(place: Place) -> Sight | None:
+    """As `look`, on a thread that can be left to a filesystem that hangs; None while it does."""
+    if place.hung is not None and place.hung.is_alive():
+        return None
+    found: list[Sight] = []
+    looking = threading.Thread(target=lambda: found.append(look(place.root)), name="watch-look", daemon=True)
+    looking.start()
+    looking.join(PATIENCE_S)
+    place.hung = None if found else looking
+    return found[0] if found else None
 
 
 def _identity(path: str) -> tuple[Identity | None, str]:

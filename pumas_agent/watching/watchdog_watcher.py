@@ -14,7 +14,7 @@ import structlog
 from pumas_agent.contracts.records import ALL_MODELS
 from pumas_agent.watching.backends import Backend, open_backend
 from pumas_agent.watching.folders import EVENT_FILTER, GuardedMark, WatchedAnchor, WatchedFolder, WatchedTree
-from pumas_agent.watching.places import NOT_YET, FolderKey, Identity, Place, Sight, look
+from pumas_agent.watching.places import NOT_YET, SILENT, FolderKey, Identity, Place, Sight, look_in_time
 from pumas_agent.watching.watcher import LIBRARY, MarkDirty, WatchBackend
 
 if TYPE_CHECKING:
@@ -146,7 +146,11 @@ class WatchdogWatcher:
     def _settle(self, place: Place) -> None:
         """Look, watch what is there, and look again until nothing changed between the look and the watch."""
         for _ in range(_LOOKS):
-            sight = look(place.root)  # outside the lock: a filesystem that hangs must not hold the others up
+            sight = look_in_time(place)  # outside the lock: a filesystem that hangs must not hold the others up
+            if sight is None:
+                place.fault = f"{place.root}: {SILENT}"
+                self._mark(place.scope, "watch_fault")
+                return
             with self._lock:
                 backend = self._backend
                 if backend is None or self._places.get(place.scope) is not place:

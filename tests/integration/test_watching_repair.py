@@ -13,7 +13,7 @@ import pytest
 from watchdog.observers import inotify_c
 
 from pumas_agent.contracts.records import ALL_MODELS
-from pumas_agent.watching import WatchdogWatcher, Watcher
+from pumas_agent.watching import WatchdogWatcher, Watcher, places
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these are faults of inotify")
 
@@ -344,3 +344,33 @@ def test_threads_may_register_sweep_and_ask_at_once(watcher: WatchdogWatcher, ma
     assert watcher.faults() == {}
     for number, root in enumerate(roots):
         assert_sees(marks, root, f"m{number}")
+
+
+def test_a_filesystem_that_hangs_holds_up_no_other_root(
+    watcher: WatchdogWatcher, marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law 10: its root is at fault and looked at by each sweep; the others are watched; it recovers by itself."""
+    free = threading.Event()
+    real = places.look
+
+    def look(root: str) -> places.Sight:
+        if root.endswith("hung"):
+            assert free.wait(30)
+        return real(root)
+
+    monkeypatch.setattr(places, "look", look)
+    monkeypatch.setattr(places, "PATIENCE_S", 0.05)
+    for name in ("hung", "well"):
+        (tmp_path / name).mkdir()
+        watcher.watch_bundle(name, tmp_path / name)
+    watcher.sweep()
+    faults = watcher.faults()
+    (tmp_path / "well" / "file").touch()
+    marks.wait("well", "event")
+    free.set()
+
+    assert set(faults) == {"hung"}
+    deadline = time.monotonic() + 10
+    while watcher.faults():
+        assert time.monotonic() < deadline
+        watcher.sweep()
