@@ -48,6 +48,7 @@ export type AlertCode =
   | "bundle_missing"
   | "bundle_incomplete"
   | "bundle_unreadable"
+  | "bundle_unresponsive"
   | "metadata_corrupt"
   | "library_offline"
   | "library_unwritable";

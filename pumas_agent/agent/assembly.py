@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pumas_agent.contracts.errors import PumasError
+from pumas_agent.contracts.errors import AssetUnresponsive, PumasError
 from pumas_agent.contracts.health import AlertCode
 from pumas_agent.execution import DescriptorResolver
 from pumas_agent.health import (
@@ -13,6 +13,7 @@ from pumas_agent.health import (
     AlertBook,
     bundle_condition,
     library_condition,
+    unresponsive_condition,
 )
 from pumas_agent.importing import ExternalRegistrar
 from pumas_agent.library import Library
@@ -45,10 +46,21 @@ async def assemble(library: Library, judge: Judge, *, follow: Callable[[], Any])
             condition = bundle_condition(verdict.entry_path, verdict.errors)
             alerts.observe(verdict.model_id, BUNDLE_CODES, dict([condition]) if condition else {})
 
+    def observe_silence(model_id: str, error: AssetUnresponsive) -> None:
+        entry = library.catalog.get(model_id)
+        condition = unresponsive_condition((entry and entry.bundle_root) or "", error)
+        alerts.observe(model_id, BUNDLE_CODES, {AlertCode.BUNDLE_UNRESPONSIVE: condition})
+
     def observe_library(error: PumasError | None) -> None:
         alerts.observe(LIBRARY, LIBRARY_CODES, library_condition(str(library.layout.root), error))
 
-    refresher = Refresher(library, judge, observe=observe, observe_library=observe_library)
+    refresher = Refresher(
+        library,
+        judge,
+        observe=observe,
+        observe_silence=observe_silence,
+        observe_library=observe_library,
+    )
     bound_models = await library.read(lambda index: index.bound_models())
     return Parts(
         library=library,

@@ -12,6 +12,7 @@ class AlertCode(StrEnum):
     BUNDLE_MISSING = "bundle_missing"
     BUNDLE_INCOMPLETE = "bundle_incomplete"
     BUNDLE_UNREADABLE = "bundle_unreadable"
+    BUNDLE_UNRESPONSIVE = "bundle_unresponsive"
     METADATA_CORRUPT = "metadata_corrupt"
     LIBRARY_OFFLINE = "library_offline"
     LIBRARY_UNWRITABLE = "library_unwritable"
@@ -30,6 +31,7 @@ SEVERITIES: dict[AlertCode, Severity] = {
     AlertCode.BUNDLE_MISSING: Severity.ERROR,
     AlertCode.BUNDLE_INCOMPLETE: Severity.ERROR,
     AlertCode.BUNDLE_UNREADABLE: Severity.ERROR,
+    AlertCode.BUNDLE_UNRESPONSIVE: Severity.WARNING,
     AlertCode.METADATA_CORRUPT: Severity.ERROR,
     AlertCode.LIBRARY_OFFLINE: Severity.CRITICAL,
     AlertCode.LIBRARY_UNWRITABLE: Severity.ERROR,

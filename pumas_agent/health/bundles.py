@@ -1,10 +1,18 @@
 """Which alert the findings of a bundle amount to. Pure."""
 
 from pumas_agent.contracts.bundles import AssetValidationError
+from pumas_agent.contracts.errors import AssetUnresponsive
 from pumas_agent.contracts.health import AlertCode
 from pumas_agent.health.alerts import Condition
 
-BUNDLE_CODES = frozenset({AlertCode.BUNDLE_MISSING, AlertCode.BUNDLE_INCOMPLETE, AlertCode.BUNDLE_UNREADABLE})
+BUNDLE_CODES = frozenset(
+    {
+        AlertCode.BUNDLE_MISSING,
+        AlertCode.BUNDLE_INCOMPLETE,
+        AlertCode.BUNDLE_UNREADABLE,
+        AlertCode.BUNDLE_UNRESPONSIVE,
+    }
+)
 _SHOWN = 20
 
 
@@ -25,3 +33,8 @@ def bundle_condition(path: str, findings: tuple[AssetValidationError, ...]) -> t
         return AlertCode.BUNDLE_UNREADABLE, Condition(path, evidence, hint)
     hint = "restore what the findings name, or download the bundle again; it recovers by itself"
     return AlertCode.BUNDLE_INCOMPLETE, Condition(path, evidence, hint)
+
+
+def unresponsive_condition(path: str, error: AssetUnresponsive) -> Condition:
+    """The condition of a bundle whose filesystem did not answer in time."""
+    return Condition(path, {"reason": error.message}, error.hint or "check the filesystem that holds it")

@@ -13,9 +13,9 @@ from typing import Protocol
 
 import structlog
 
-from pumas_agent.bundles import Look, StatSignature
+from pumas_agent.bundles import Look, StatSignature, is_local
 from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
-from pumas_agent.contracts.errors import LibraryOffline, LibraryUnwritable, ModelNotFound, PumasError
+from pumas_agent.contracts.errors import AssetUnresponsive, LibraryOffline, LibraryUnwritable, ModelNotFound, PumasError
 from pumas_agent.contracts.metadata import AssetValidationState, ImportState, ModelMetadata
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library import CatalogEntry, Library, primary_file
@@ -45,6 +45,7 @@ class Refresher:
         judge: Judge,
         *,
         observe: Callable[[Verdict], None],
+        observe_silence: Callable[[str, AssetUnresponsive], None],
         observe_library: Callable[[PumasError | None], None],
     ) -> None:
         """Make one.
@@ -53,15 +54,19 @@ class Refresher:
             library: where verdicts are committed; one that was opened only to read takes none.
             judge: looks at bundles.
             observe: told each verdict on a bundle.
+            observe_silence: told of a model whose filesystem does not answer.
             observe_library: told why the library took no verdict; None when it takes them again.
         """
         self._library = library
         self._judge = judge
         self._observe = observe
+        self._observe_silence = observe_silence
         self._observe_library = observe_library
         self._verdicts: dict[str, Verdict] = {}
         self._running: dict[str, asyncio.Task[Verdict]] = {}
         self._following: dict[str, asyncio.Task[Verdict]] = {}
+        self._commits: dict[str, asyncio.Task[bool]] = {}
+        """Commits of verdicts that are published; they reach the library in the order of the verdicts."""
         self._recorded: dict[str, tuple[BundleReport, CatalogEntry]] = {}
         """What was found when the record was last brought up to a verdict, and the entry that came of it."""
         self.uncommitted: dict[str, PumasError] = {}
@@ -102,15 +107,21 @@ class Refresher:
             if running is not None:
                 await asyncio.wait({running})  # it began before the question; what it found is looked at like any other
             else:
-                await self.refresh(model_id, urgent=True)
-        verdict = await self.refresh(model_id, urgent=True)
+                await self._look_again(model_id, urgent=True)
+        verdict = await self._look_again(model_id, urgent=True)
         return verdict if verdict.holds_since(asked) else verdict.as_settling()
 
-    async def refresh(self, model_id: str, *, urgent: bool = False) -> Verdict:
+    async def refresh(self, model_id: str) -> Verdict:
         """Judge a model, by a judgement that starts after this call, and commit what it finds.
 
         Raises: as `current`.
         """
+        verdict = await self._look_again(model_id, urgent=False)
+        if commit := self._commits.get(model_id):
+            await asyncio.wait({commit})
+        return verdict
+
+    async def _look_again(self, model_id: str, *, urgent: bool) -> Verdict:
         running = self._running.get(model_id)
         if running is None:
             return await asyncio.shield(self._start(model_id, urgent=urgent))
@@ -139,8 +150,10 @@ class Refresher:
         try:
             entry = self._entry(model_id)
             return await (self._judge_bundle(entry, urgent=urgent) if entry.is_bundle else self._judge_files(entry))
-        except BaseException:
+        except BaseException as error:
             self._verdicts.pop(model_id, None)  # what is not known now is not served from before
+            if isinstance(error, AssetUnresponsive) and self._library.catalog.get(model_id) is not None:
+                self._observe_silence(model_id, error)
             raise
 
     def _entry(self, model_id: str) -> CatalogEntry:
@@ -188,7 +201,7 @@ class Refresher:
         failed = AssetValidationState.DEGRADED if degrades else AssetValidationState.INVALID
         if errors:
             published = self._publish(verdict(failed, errors))
-            await self._commit(entry.id, root, look)
+            self._commit_behind(entry.id, root, look)
             return published
         assert look is not None
         if look.settling:
@@ -198,6 +211,19 @@ class Refresher:
         if committed or was_valid:
             return self._publish(verdict(AssetValidationState.VALID, ()))
         return self._publish(verdict(entry.validation_state or failed, entry.validation_errors, committed=False))
+
+    def _commit_behind(self, model_id: str, root: str | None, look: Look | None) -> None:
+        """Commit a verdict that is served already: who asked does not wait for a library that is slow to take it."""
+        task = asyncio.create_task(self._commit(model_id, root, look))
+        self._commits[model_id] = task
+
+        def ended(_: asyncio.Task[bool]) -> None:
+            if self._commits.get(model_id) is task:
+                del self._commits[model_id]
+            if not task.cancelled() and (fault := task.exception()) is not None:
+                log.error("verdict.commit_failed", model_id=model_id, exc_info=fault)
+
+        task.add_done_callback(ended)
 
     async def _commit(self, model_id: str, root: str | None, look: Look | None) -> bool:
         """Bring the record up to the verdict; False when that could not be done."""
@@ -236,7 +262,7 @@ class Refresher:
         started = time.monotonic()
         directory = Path(entry.path)
         taken_ns = time.time_ns()
-        signature, primary = await asyncio.to_thread(_look_at_files, directory)
+        signature, primary, local = await asyncio.to_thread(_look_at_files, directory)
         return self._publish(
             Verdict(
                 model_id=entry.id,
@@ -246,7 +272,7 @@ class Refresher:
                 report=None,
                 signature=signature,
                 racy=signature.is_racy(taken_ns),
-                local=True,
+                local=local,
                 judged_at=utc_now(),
                 started=started,
                 generation=self._library.catalog.generation,
@@ -258,10 +284,11 @@ def _is_of_the_library(error: PumasError | None) -> bool:
     return isinstance(error, LibraryOffline | LibraryUnwritable)
 
 
-def _look_at_files(directory: Path) -> tuple[StatSignature, Path | None]:
+def _look_at_files(directory: Path) -> tuple[StatSignature, Path | None, bool]:
     if not directory.is_dir():
         raise ModelNotFound(f"Model not found: the folder {directory} is gone")
-    return StatSignature.take(directory), primary_file(directory)
+    signature = StatSignature.take(directory)
+    return signature, primary_file(directory), signature.one_device and is_local(directory)
 
 
 def judged_record(record: ModelMetadata, root: str | None, look: Look | None) -> ModelMetadata:

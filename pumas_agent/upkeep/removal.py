@@ -13,7 +13,7 @@ async def unregister(library: Library, model_id: str) -> UnregisterResult:
         NotExternal: the model's files are the library's own; they are not removed by this.
         LibraryUnwritable: it could not be written; the model is registered as before.
     """
-    library.layout.directory(model_id)
+    await library.read(lambda _: library.layout.directory(model_id))
     entry = library.catalog.get(model_id)
     if entry is None:
         raise ModelNotFound(f"Model not found: {model_id}")

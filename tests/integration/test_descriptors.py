@@ -86,6 +86,8 @@ async def test_a_refusal_says_what_is_wrong_since_when_and_what_to_do(agent: "Pa
 
     since = refusal.data.pop("since")
     (alert,) = agent.parts.alerts.standing()
+    judged = agent.parts.refresher.verdict(TINY)
+    assert judged is not None
     assert (refusal.code, refusal.rpc_code, since) == ("asset_not_valid", -32005, alert.since)
     assert refusal.message == (
         f"Validation error for validation_state: model '{TINY}' is not executable"
@@ -95,7 +97,7 @@ async def test_a_refusal_says_what_is_wrong_since_when_and_what_to_do(agent: "Pa
         "code": "asset_not_valid",
         "field": "validation_state",
         "validation_state": "degraded",
-        "validation_errors": [error.model_dump() for error in agent.library.catalog.entries()[0].validation_errors],
+        "validation_errors": [error.model_dump() for error in judged.errors],
         "settling": False,
         "hint": refusal.hint,
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 DiskFull = Callable[[bool], None]
 TINY = "diffusion/acme/tiny"
+DEADLINE_S = 10.0
 VALID, DEGRADED, INVALID = AssetValidationState
 
 
@@ -39,7 +41,7 @@ def mend(bundle: Path, component: str = "unet") -> None:
 
 
 async def test_a_worse_verdict_is_served_though_it_cannot_be_written(
-    agent: "Parts", bundle: Path, disk_full: DiskFull
+    agent: "Parts", bundle: Path, disk_full: DiskFull, until: Until
 ) -> None:
     """Law 6: the refusal is there at once, get_model says the same, the library's alert stands; later it is written."""
     await agent.registered(bundle)
@@ -49,6 +51,7 @@ async def test_a_worse_verdict_is_served_though_it_cannot_be_written(
     with pytest.raises(AssetNotValid) as refusal:
         await agent.resolve(TINY)
     shown = await agent.call("get_model", model_id=TINY)
+    await until(agent.alerts)
     stood = agent.alerts()
     on_disk = agent.record(TINY)["validation_state"]
     with pytest.raises(LibraryUnwritable):
@@ -280,3 +283,35 @@ async def test_a_library_that_is_gone_changes_nothing_that_is_served(
     assert (answer["entry_path"], stood, in_its_place) == (str(bundle), ["library_offline"], [])
     assert agent.alerts() == []
     assert await agent.states(TINY) == {DEGRADED}
+
+
+async def test_a_worse_verdict_waits_for_no_commit(agent: "Parts", bundle: Path, until: Until) -> None:
+    """Law 6: it is served at once, also while the library takes its time; then it is written."""
+    await agent.registered(bundle)
+    free = threading.Event()
+    slow = asyncio.create_task(agent.library.write(lambda _: free.wait(DEADLINE_S)))
+    lose(bundle)
+
+    with pytest.raises(AssetNotValid):
+        await agent.resolve(TINY)
+    before = agent.record(TINY)["validation_state"]
+    free.set()
+    await slow
+
+    assert before == VALID
+    await until(lambda: agent.record(TINY)["validation_state"] == DEGRADED)
+
+
+async def test_a_filesystem_that_does_not_answer_is_an_alert(agent: "Parts", bundle: Path) -> None:
+    """Nothing is known of the bundle, so nothing is served of it; the first answer ends it."""
+    await agent.registered(bundle)
+    agent.judge.faults[bundle] = AssetUnresponsive("no answer", hint="look at the mount")
+
+    report = await agent.call("reconcile", model_id=TINY)
+    with pytest.raises(AssetUnresponsive):
+        await agent.resolve(TINY)
+    stood = agent.alerts(TINY)
+    agent.judge.faults.clear()
+    await agent.resolve(TINY)
+
+    assert (report["unhealthy"], stood, agent.alerts(TINY)) == ([TINY], ["bundle_unresponsive"], [])

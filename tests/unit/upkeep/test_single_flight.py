@@ -57,7 +57,13 @@ async def refresher(tmp_path: Path, judge: ScriptedJudge) -> AsyncIterator[Refre
         validation_state=AssetValidationState.VALID,
     )
     await library.write(lambda store: store.create(MODEL, record))
-    yield Refresher(library, judge, observe=lambda _: None, observe_library=lambda _: None)
+    yield Refresher(
+        library,
+        judge,
+        observe=lambda _: None,
+        observe_silence=lambda _, __: None,
+        observe_library=lambda _: None,
+    )
     judge.free.set()
     await asyncio.to_thread(library.close)
 
