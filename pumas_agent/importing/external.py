@@ -13,7 +13,7 @@ from pumas_agent.contracts.bundles import AssetValidationError
 from pumas_agent.contracts.imports import ExternalBundleSpec, ImportStatus, ModelImportResult
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.importing.record import MODEL_TYPE, external_record
-from pumas_agent.importing.source import canonical_source
+from pumas_agent.importing.source import source_in_time
 from pumas_agent.library import Library, normalize_name
 
 MODEL_EXISTS = "model_exists"
@@ -38,10 +38,11 @@ class ExternalRegistrar:
 
         Raises:
             InvalidParams: the source may not be registered; see `canonical_source` for the codes.
+            AssetUnresponsive: the filesystem that holds the source does not answer in time.
             LibraryUnwritable: the record could not be written; nothing is left behind.
         """
+        source = await source_in_time(spec.source_path, self._library.layout.root)
         async with self._one_at_a_time:
-            source = await asyncio.to_thread(canonical_source, spec.source_path, self._library.layout.root)
             cleaned_name = normalize_name(spec.official_name)
             model_id = f"{MODEL_TYPE}/{normalize_name(spec.family)}/{cleaned_name}"
             if answer := self._known(spec, model_id, source):

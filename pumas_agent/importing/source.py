@@ -3,9 +3,13 @@
 Resolves paths and compares them; opens nothing and writes nothing.
 """
 
+import asyncio
+import contextlib
+import threading
 from pathlib import Path
 
 from pumas_agent.contracts.errors import (
+    AssetUnresponsive,
     LibraryInsideSource,
     PathNotAbsolute,
     PathNotDirectory,
@@ -54,6 +58,45 @@ def canonical_source(source_path: str, library_root: Path) -> Path:
             f"the library {library_root} lies inside {source}", hint="register the bundle's own folder"
         )
     return source
+
+
+async def source_in_time(source_path: str, library_root: Path, *, patience_s: float = 10.0) -> Path:
+    """As `canonical_source`, on a thread that can be left to a filesystem that hangs.
+
+    Raises:
+        AssetUnresponsive: it did not answer within `patience_s` seconds.
+        InvalidParams: as `canonical_source`.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Path] = loop.create_future()
+
+    def settle(path: Path | None, error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        elif path is not None:
+            answer.set_result(path)
+
+    def work() -> None:
+        path: Path | None = None
+        error: Exception | None = None
+        try:
+            path = canonical_source(source_path, library_root)
+        except Exception as fault:  # noqa: BLE001  handed over to whoever waits
+            error = fault
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, path, error)
+
+    threading.Thread(target=work, name="resolve-source", daemon=True).start()
+    try:
+        async with asyncio.timeout(patience_s):
+            return await answer
+    except TimeoutError:
+        raise AssetUnresponsive(
+            f"{source_path} did not answer within {patience_s:g} s",
+            hint="check the filesystem that holds it: a network or external drive may have gone away",
+        ) from None
 
 
 def _require_text(path: str) -> None:

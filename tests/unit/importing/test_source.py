@@ -1,18 +1,20 @@
 """Where a source really is, and whether it may be registered: paths only, nothing is opened."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from pumas_agent.contracts.errors import (
+    AssetUnresponsive,
     LibraryInsideSource,
     PathNotAbsolute,
     PathNotDirectory,
     PathNotUtf8,
     SourceInsideLibrary,
 )
-from pumas_agent.importing import canonical_source
+from pumas_agent.importing import canonical_source, source
 
 
 @pytest.fixture
@@ -86,3 +88,13 @@ def test_a_link_to_a_place_that_is_not_text_is_refused(tmp_path: Path, library: 
 
     with pytest.raises(PathNotUtf8):
         canonical_source(str(tmp_path / "link"), library)
+
+
+async def test_a_filesystem_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In its own time: others are registered meanwhile."""
+    free = threading.Event()
+    monkeypatch.setattr(source, "canonical_source", lambda *_: free.wait(30))
+
+    with pytest.raises(AssetUnresponsive, match="did not answer"):
+        await source.source_in_time(str(tmp_path), tmp_path, patience_s=0.05)
+    free.set()
