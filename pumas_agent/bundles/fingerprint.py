@@ -39,6 +39,12 @@ class StatSignature:
         """How many `stat` calls `unchanged` makes."""
         return len(self.entries)
 
+    @property
+    def one_device(self) -> bool:
+        """Nothing lies on another device than the root."""
+        # A path that fails may be a link into another filesystem, and asking for it again would wait for that one.
+        return len({status.dev if isinstance(status, Stat) else None for _, status in self.entries}) == 1
+
     def unchanged(self) -> bool:
         """True when every path is as it was: one `stat` call an entry, and nothing else."""
         stat = os.stat  # a local name, and no Path: this is asked on every lookup

@@ -71,6 +71,6 @@ def look(root: Path) -> Look:
         report=report,
         signature=signature if settled else None,
         racy=signature.is_racy(taken_ns),
-        local=tree.one_device and is_local(tree.root),
+        local=signature.one_device and is_local(tree.root),
         judged_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )

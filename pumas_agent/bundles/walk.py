@@ -41,12 +41,6 @@ class Tree:
     overflow: str | None
     """Which bound was met; the entries are then what was walked until there."""
 
-    @property
-    def one_device(self) -> bool:
-        """Nothing lies on another device than the root."""
-        # A path that fails may be a link into another filesystem, and asking for it again would wait for that one.
-        return len({status.dev if isinstance(status, Stat) else None for _, status in self.entries}) == 1
-
 
 def status_of(path: str) -> Stat | int:
     """What is at the path, links followed, or the errno of the attempt."""

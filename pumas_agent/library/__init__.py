@@ -1,6 +1,6 @@
 """The library root and its index: the only part that writes to the library."""
 
-from pumas_agent.library.catalog import Catalog, CatalogEntry
+from pumas_agent.library.catalog import Catalog, CatalogEntry, json_object
 from pumas_agent.library.files import read_json
 from pumas_agent.library.index import IndexReader, IndexWriter, search_query
 from pumas_agent.library.layout import LibraryLayout
@@ -21,6 +21,7 @@ __all__ = [
     "LibraryLayout",
     "LibraryLock",
     "ModelStore",
+    "json_object",
     "normalize_name",
     "primary_file",
     "read_json",

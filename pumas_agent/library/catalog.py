@@ -35,7 +35,7 @@ class CatalogEntry:
     official_name: str
     model_type: str
     tags: tuple[str, ...]
-    hashes_json: str
+    hashes: tuple[tuple[str, str], ...]
     updated_at: str
     storage_kind: StorageKind
     bundle_format: BundleFormat | None
@@ -127,8 +127,7 @@ class Catalog:
 
 def entry_of(row: IndexRow) -> CatalogEntry:
     """The entry of a row. A value of an unexpected type reads as absent: another program may have written the row."""
-    facts = _json(row.metadata_json)
-    facts = facts if isinstance(facts, dict) else {}
+    facts = json_object(row.metadata_json)
     return CatalogEntry(
         id=row.id,
         path=row.path,
@@ -136,7 +135,7 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         official_name=row.official_name,
         model_type=row.model_type,
         tags=_strings(_json(row.tags_json)),
-        hashes_json=row.hashes_json,
+        hashes=_string_pairs(_json(row.hashes_json)),
         updated_at=row.updated_at,
         storage_kind=_storage_kind(facts.get("storage_kind")),
         bundle_format=_member(BundleFormat, facts.get("bundle_format")),
@@ -151,6 +150,12 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
         requires_custom_code=facts.get("requires_custom_code") is True,
     )
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object in a column of a row; empty when another program put something else there."""
+    value = _json(text)
+    return value if isinstance(value, dict) else {}
 
 
 def _json(text: str) -> Any:
@@ -180,6 +185,11 @@ def _string(value: Any) -> str | None:
 
 def _strings(value: Any) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _string_pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    pairs = value.items() if isinstance(value, dict) else ()
+    return tuple((key, item) for key, item in pairs if isinstance(item, str))
 
 
 def _findings(value: Any) -> tuple[AssetValidationError, ...]:

@@ -43,7 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise MetadataUnreadable(
             f"{path} is not JSON: {error}",
-            hint=f"repair it, or copy {path.name}.bak over it; the model stays registered",
+            hint=f"repair it, or copy {path.name}.bak over it if there is one; the model stays registered",
         ) from error
     if not isinstance(document, dict):
         raise MetadataUnreadable(f"{path} holds no JSON object")

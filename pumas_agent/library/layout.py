@@ -21,6 +21,7 @@ INDEX_BACKUP_NAME = "models.db.bak"
 LOCK_NAME = ".pumas-agent.lock"
 _NOT_MODELS = frozenset({"migration-reports"})
 _MAX_DEPTH = 16
+_MOUNTED = ":mounted"
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class LibraryLayout:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve(strict=True)
+        self._device = self.root.stat().st_dev
 
     @property
     def index_path(self) -> Path:
@@ -86,6 +88,27 @@ class LibraryLayout:
         """The metadata.json of a model."""
         return self.directory(model_id) / METADATA_NAME
 
+    def signature(self, directory: Path) -> str | None:
+        """A cheap stamp of a model's metadata.json and its folder; None when there is no file.
+
+        The folder's own time is part of it, so that a payload file added or removed is seen as well; and whether it
+        lies on a filesystem of its own, which may be unmounted.
+        """
+        try:
+            file = (directory / METADATA_NAME).stat()
+            folder = directory.stat()
+        except OSError:
+            return None
+        stamp = f"{file.st_ino}:{file.st_size}:{file.st_mtime_ns}:{file.st_ctime_ns}:{folder.st_mtime_ns}"
+        return stamp + _MOUNTED if folder.st_dev != self._device else stamp
+
+    def is_unmounted(self, directory: Path, signature: str) -> bool:
+        """Whether a folder that had this stamp lies on a filesystem of its own, and that is not mounted now."""
+        if not signature.endswith(_MOUNTED):
+            return False
+        around = next(path for path in directory.parents if path.exists())
+        return around.stat().st_dev == self._device
+
     def model_id(self, directory: Path) -> str:
         """The id of a folder below the root."""
         return directory.relative_to(self.root).as_posix()
@@ -128,7 +151,7 @@ class LibraryLayout:
         for model_id, names in self._walk(self.root, "", 0):
             directory = self.root / model_id
             if METADATA_NAME in names:
-                signature = metadata_signature(directory)
+                signature = self.signature(directory)
                 if signature is not None:
                     survey.signatures[model_id] = signature
             elif REMOVED_NAME in names:
@@ -160,19 +183,6 @@ class LibraryLayout:
             if name.startswith(".") or name in _NOT_MODELS or not _is_text(name):
                 continue
             yield from self._walk(path / name, f"{relative}/{name}" if relative else name, depth + 1)
-
-
-def metadata_signature(directory: Path) -> str | None:
-    """A cheap stamp of a model's metadata.json and its folder; None when there is no file.
-
-    The folder's own time is part of it, so that a payload file added or removed is seen as well.
-    """
-    try:
-        file = (directory / METADATA_NAME).stat()
-        folder = directory.stat()
-    except OSError:
-        return None
-    return f"{file.st_ino}:{file.st_size}:{file.st_mtime_ns}:{file.st_ctime_ns}:{folder.st_mtime_ns}"
 
 
 def _is_text(name: str) -> bool:

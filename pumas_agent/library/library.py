@@ -26,6 +26,14 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+def no_library(root: Path) -> LibraryUnavailable:
+    """The error of a path that holds no library."""
+    return LibraryUnavailable(
+        f"there is no library at {root}",
+        hint="check the path and that its disk is mounted; `pumas-agent run` or `register` makes a new library",
+    )
+
+
 class Library:
     """A library that was opened, to write or only to read. Made by `open` and `open_readonly`."""
 
@@ -47,15 +55,20 @@ class Library:
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="library-write")
 
     @classmethod
-    def open(cls, root: Path, role: Role, *, given_up: Callable[[], bool] = lambda: False) -> "Library":
-        """Take the lock, bring the index up to date with the metadata files, fill the catalog. Makes what is absent.
+    def open(
+        cls, root: Path, role: Role, *, make: bool = True, given_up: Callable[[], bool] = lambda: False
+    ) -> "Library":
+        """Take the lock, bring the index up to date with the metadata files, fill the catalog.
 
+        What is absent is made; with `make` false a folder that is absent is refused, for it may be a path mistyped.
         `given_up` is asked while a command holds the lock, and ends the wait for it.
 
         Raises:
             LibraryBusy: another process owns it.
             LibraryUnavailable: it cannot be made or opened.
         """
+        if not make and not root.is_dir():
+            raise no_library(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
             layout = LibraryLayout(root)
@@ -67,6 +80,7 @@ class Library:
         lock.acquire()
         with contextlib.ExitStack() as undo:
             undo.callback(lock.release)
+            is_new = not layout.index_path.exists()
             writer = IndexWriter.open(layout.index_path)
             undo.callback(writer.close)
             catalog = Catalog()
@@ -76,6 +90,8 @@ class Library:
             store = ModelStore(layout, writer, catalog)
             library = cls(layout, catalog, reader, store, lock)
             library.recovered = store.recover()
+            if is_new:  # worth a look: where a library was, an empty folder may be a disk that is not mounted
+                log.warning("library.created", path=str(layout.root), models=len(catalog))
             undo.pop_all()
         return library
 
@@ -89,9 +105,7 @@ class Library:
             LibraryUnavailable: there is no library, or it cannot be opened.
         """
         if not root.is_dir():
-            raise LibraryUnavailable(
-                f"there is no library at {root}", hint="`pumas-agent register` or `pumas-agent run` makes it"
-            )
+            raise no_library(root)
         layout = LibraryLayout(root)
         in_use = layout.log_path.exists()
         reader = IndexReader.open(layout.index_path) if in_use else IndexReader.open_at_rest(layout.index_path)

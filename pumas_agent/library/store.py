@@ -17,7 +17,13 @@ from pathlib import Path
 
 import structlog
 
-from pumas_agent.contracts.errors import InvalidModelId, LibraryUnwritable, MetadataUnreadable, ModelNotFound
+from pumas_agent.contracts.errors import (
+    InvalidModelId,
+    LibraryUnwritable,
+    MetadataUnreadable,
+    ModelNotFound,
+    PumasError,
+)
 from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library.catalog import Catalog
@@ -30,7 +36,6 @@ from pumas_agent.library.layout import (
     OVERRIDES_NAME,
     REMOVED_NAME,
     LibraryLayout,
-    metadata_signature,
 )
 from pumas_agent.library.projection import project
 
@@ -183,7 +188,7 @@ class ModelStore:
             row = project(model_id, directory, metadata)
             self._index.upsert(row)
             write_json(directory / METADATA_NAME, metadata.to_document(), backup=directory / BACKUP_NAME)
-            if signature := metadata_signature(directory):
+            if signature := self.layout.signature(directory):
                 self._index.put_signatures([(model_id, signature)])
         self._catalog.put([row], self._index.last_event_id())
 
@@ -238,15 +243,21 @@ class ModelStore:
         self.layout.require_online(self._opened)
         survey = self.layout.survey()
         for path in survey.leftovers:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("library.leftover_kept", path=str(path), reason=error.strerror)
         if survey.removed or survey.signatures != self._index.signatures():
             # Files and rows differ: events may have been lost with the tail of the log, or with the whole index, and
             # clients may hold cursors of them. Their ids are not given out again; no index has had an event for every
             # second since 1970.
             self._index.skip_event_ids(max(self._index.last_event_id() + _LOST_TAIL_GAP, int(time.time())))
         for model_id in survey.removed:
-            log.warning("library.removal_finished", model_id=model_id)
-            self._finish_removal(model_id)
+            try:
+                self._finish_removal(model_id)
+                log.warning("library.removal_finished", model_id=model_id)
+            except (OSError, PumasError) as error:  # one folder that is closed to us keeps no library from opening
+                log.warning("library.removal_not_finished", model_id=model_id, reason=str(error))
         known = self._index.signatures()
         return self.index(self._compare(survey.signatures, known, known.keys() | self._catalog.ids()))
 
@@ -265,11 +276,14 @@ class ModelStore:
             except InvalidModelId as error:
                 outcome.unreadable[model_id] = str(error)
                 continue
-            if metadata_signature(directory) is not None:
+            if self.layout.signature(directory) is not None:
                 continue  # there again since the scan
             entry = self._catalog.get(model_id)
             if entry is not None and (entry.is_external or not _is_gone(directory)):
                 outcome.unreadable[model_id] = f"{directory / METADATA_NAME} is gone"
+                continue
+            if self.layout.is_unmounted(directory, self._index.signatures_of([model_id]).get(model_id, "")):
+                outcome.unreadable[model_id] = f"the filesystem of {directory} is not mounted"
                 continue
             self.layout.require_online(self._opened)
             with self._index.transaction():
@@ -286,7 +300,7 @@ class ModelStore:
             LibraryOffline, InvalidModelId: nothing is concluded.
         """
         self.layout.require_online(self._opened)
-        if metadata_signature(self.layout.directory(model_id)) is not None:
+        if self.layout.signature(self.layout.directory(model_id)) is not None:
             return self.index(LibraryChanges(1, (model_id,), ()))
         gone = (model_id,) if self._catalog.get(model_id) is not None else ()
         return self.index(LibraryChanges(0, (), gone))
@@ -297,7 +311,7 @@ class ModelStore:
         for model_id in model_ids:
             try:
                 directory = self.layout.directory(model_id)
-                signature = metadata_signature(directory)
+                signature = self.layout.signature(directory)
                 metadata, _ = self.read(model_id)
                 row = project(model_id, directory, metadata)
             except ModelNotFound:

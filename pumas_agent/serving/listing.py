@@ -3,7 +3,6 @@
 Filters come before paging, and a total is of everything that matches.
 """
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,17 @@ from pumas_agent.contracts.errors import MetadataUnreadable, ModelNotFound
 from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
 from pumas_agent.contracts.records import LibraryStatus, ModelDetails, ModelList, ModelRow, SearchResult
 from pumas_agent.contracts.rpc import FilterParams, SearchParams
-from pumas_agent.library import Catalog, CatalogEntry, IndexReader, Library, primary_file, read_json, search_query
+from pumas_agent.library import (
+    Catalog,
+    CatalogEntry,
+    IndexReader,
+    Library,
+    LibraryLayout,
+    json_object,
+    primary_file,
+    read_json,
+    search_query,
+)
 from pumas_agent.upkeep import Verdict
 
 
@@ -38,7 +47,7 @@ def search_rows(index: IndexReader, catalog: Catalog, params: SearchParams) -> b
     return result.model_dump_json().encode()
 
 
-def model_details(index: IndexReader, record: Path, entry: CatalogEntry, verdict: Verdict | None) -> bytes:
+def model_details(index: IndexReader, layout: LibraryLayout, entry: CatalogEntry, verdict: Verdict | None) -> bytes:
     """One model whole.
 
     Raises:
@@ -47,7 +56,7 @@ def model_details(index: IndexReader, record: Path, entry: CatalogEntry, verdict
     row = index.row(entry.id)
     if row is None:
         raise ModelNotFound(f"Model not found: {entry.id}")
-    metadata = json.loads(row.metadata_json)
+    metadata = json_object(row.metadata_json)
     primary = None if entry.is_bundle else primary_file(Path(entry.path))
     state, errors = entry.validation_state, entry.validation_errors
     if verdict is not None and entry.is_bundle:  # newer than the record when the library does not take it
@@ -57,7 +66,7 @@ def model_details(index: IndexReader, record: Path, entry: CatalogEntry, verdict
         metadata=metadata,
         validation_errors=errors,
         validation_notices=verdict.report.notices if verdict is not None and verdict.report is not None else (),
-        metadata_findings=_unreadable_fields(record),
+        metadata_findings=_unreadable_fields(layout.metadata_path(entry.id)),
         primary_file=None if primary is None else str(primary),
         validated_at=None if verdict is None else verdict.judged_at,
     )
@@ -107,7 +116,7 @@ def _row(entry: CatalogEntry) -> ModelRow:
         official_name=entry.official_name,
         model_type=entry.model_type,
         tags=entry.tags,
-        hashes=json.loads(entry.hashes_json),
+        hashes=dict(entry.hashes),
         updated_at=entry.updated_at,
         storage_kind=entry.storage_kind,
         bundle_format=entry.bundle_format,

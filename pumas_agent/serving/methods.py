@@ -142,8 +142,7 @@ class Methods:
                 f"Model not found: {params.model_id}", hint="`pumas-agent list` shows the ids of all models"
             )
         verdict = self._parts.refresher.verdict(params.model_id)
-        record = library.layout.metadata_path(params.model_id)
-        return await library.read(lambda index: model_details(index, record, entry, verdict))
+        return await library.read(lambda index: model_details(index, library.layout, entry, verdict))
 
     async def library_status(self, _params: NoParams, _request: Request) -> LibraryStatus:
         """Counts."""
@@ -183,8 +182,9 @@ class Methods:
         scope = params.model_id or ALL_MODELS
         if params.model_id is not None:
             library = self._parts.library
-            path = library.layout.metadata_path(params.model_id)
-            if library.catalog.get(params.model_id) is None and not await library.read(lambda _: path.exists()):
+            model_id = params.model_id
+            is_there = await library.read(lambda _: library.layout.metadata_path(model_id).exists())
+            if library.catalog.get(model_id) is None and not is_there:
                 raise ModelNotFound(f"Model not found: {params.model_id}")
         return await self._reconcile(scope, request)
 

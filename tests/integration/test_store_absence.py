@@ -1,7 +1,10 @@
 """Absence is never deletion: what happens when files, folders or the whole library cannot be seen."""
 
+import errno
 import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -180,3 +183,48 @@ def test_a_library_whose_disk_is_gone_is_offline(
     shutil.rmtree(root, ignore_errors=True)
     away.rename(root)
     assert store.update(OWNED, lambda record: record.model_copy(update={"notes": "x"}))
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("rebuild", [False, True], ids=["scan", "rebuild"])
+def test_a_filesystem_below_the_library_that_is_not_mounted_drops_nothing(
+    library: Library, store: ModelStore, rebuild: bool
+) -> None:
+    """Law 4: its models look deleted, and what stands in the index alone would go with their rows."""
+    place = store.layout.root / "vlm"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("no right to mount here")
+    try:
+        store.create("vlm/f/model", ModelMetadata())
+        store.create("vlm/f/deleted", ModelMetadata())
+        shutil.rmtree(place / "f" / "deleted")
+        removed = store.index(store.scan(store.signatures())).removed
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+    outcome = store.rebuild()[1] if rebuild else store.index(store.scan(store.signatures()))
+
+    assert (removed, outcome.removed) == (["vlm/f/deleted"], [])
+    assert "not mounted" in outcome.unreadable["vlm/f/model"]
+    assert "vlm/f/model" in library.catalog.ids()
+
+
+def test_a_folder_that_is_closed_to_us_keeps_no_library_from_opening(
+    tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law 10: what a crash left there stays until it can be removed."""
+    library.close()
+    left = tmp_path / "library" / OWNED / "metadata.json.1.2.tmp"
+    left.write_text("")
+    (tmp_path / "library" / OTHER / "metadata.json").rename(tmp_path / "library" / OTHER / "metadata.json.removed")
+
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", closed)
+
+    with closing(Library.open(tmp_path / "library", "command")) as again:
+        assert OWNED in again.catalog.ids()
+    assert left.exists()

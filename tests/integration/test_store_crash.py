@@ -13,7 +13,6 @@ import pytest
 from pumas_agent.contracts.metadata import ModelMetadata
 from pumas_agent.contracts.records import ChangeKind
 from pumas_agent.library import Library, ModelStore
-from pumas_agent.library.layout import metadata_signature
 from pumas_agent.library.projection import project
 
 KILLED_CHILD = Path(__file__).parents[1] / "faults" / "killed_child.py"
@@ -73,7 +72,7 @@ def state_after(root: Path, model_id: str, before: int) -> tuple[str | None, lis
         for row in rows.values():
             directory = root / row.id
             assert row == project(row.id, directory, store.read(row.id)[0])
-            assert signatures[row.id] == metadata_signature(directory)
+            assert signatures[row.id] == library.layout.signature(directory)
         searchable = index._connection.execute("SELECT id, tags FROM model_search ORDER BY id").fetchall()
         assert searchable == [(row.id, " ".join(json.loads(row.tags_json)) or None) for _, row in sorted(rows.items())]
         assert store.read(KEEPER)[0].notes == "an earlier commit"
