@@ -45,7 +45,14 @@ def _number(value: object) -> object:
     return value
 
 
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+def _some_path(value: object) -> object:
+    """An empty path would be the working directory, which nobody means: `--library "$UNSET"`."""
+    if value == "":
+        raise ValueError("must not be empty")
+    return value
+
+
+AbsolutePath = Annotated[Path, BeforeValidator(_some_path), AfterValidator(_absolute)]
 Milliseconds = Annotated[int, BeforeValidator(_number), Field(ge=0, le=3_600_000)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0.05, le=31 * 86_400)]
 
@@ -76,7 +83,9 @@ class WatchSettings(Contract):
     )
     identity_poll_s: Seconds = Field(default=15, description="How often each root is checked to be the same folder.")
     full_reconcile_s: Seconds = Field(default=3600, description="How often everything is looked at.")
-    poll_interval_s: Seconds = Field(default=60, description="How often a root without events is looked at.")
+    poll_interval_s: Seconds = Field(
+        default=60, description="How often roots are compared when there are no events to be had."
+    )
 
     @model_validator(mode="after")
     def _delays_in_order(self) -> Self:

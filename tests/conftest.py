@@ -15,8 +15,8 @@ import pytest
 IN_GATE = os.environ.get("CI") == "true"
 IS_ROOT = os.geteuid() == 0
 
-hypothesis.settings.register_profile("here", deadline=None)
-hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("here", deadline=None, database=None)  # the checkout may be read-only
+hypothesis.settings.register_profile("gate", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("gate" if IN_GATE else "here")
 
 

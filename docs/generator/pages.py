@@ -88,7 +88,8 @@ that `PUMAS_AGENT_CONFIG` names, else `~/.config/pumas-agent/config.toml` (`$XDG
 
 Each setting may be given as `PUMAS_AGENT_<SECTION>__<KEY>`, for example `PUMAS_AGENT_WATCH__DEBOUNCE_MS=500`.
 `PUMAS_AGENT_LIBRARY` and `PUMAS_AGENT_SOCKET` are short for `library.root` and `socket.path`; clients read the latter
-as well. A name that is not known is an error that says which one is meant, never ignored. `~` is expanded; a relative
+as well. A name that is not known is an error that says which one is meant (a variable without the two underscores is
+not taken for a setting). `~` is expanded; a relative
 path starts at the working directory. [config/pumas-agent.toml](../../config/pumas-agent.toml) is an example with every
 setting in it.""",
     ]

@@ -20,6 +20,9 @@ from pumas_agent.serving import Peer, Request
 from pumas_agent.serving.methods import Methods
 from pumas_agent.settings import Settings
 
+_MAKING = {"import_external_diffusers_directory"}
+"""Methods that may be the first thing ever done to a library."""
+
 
 async def call_locally(settings: Settings, method: str, params: Contract, progress: ProgressSink) -> BaseModel:
     """Do what one method does, without an agent: reads on a library opened read-only, writes under its lock.
@@ -37,7 +40,7 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
     root = settings.library.root
     if contract.access is Access.WRITE:
         _require_owner(root)
-        library = await asyncio.to_thread(Library.open, root, "command")
+        library = await asyncio.to_thread(Library.open, root, "command", make=method in _MAKING)
     else:
         library = await asyncio.to_thread(Library.open_readonly, root)
     try:

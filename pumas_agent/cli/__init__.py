@@ -4,6 +4,7 @@ Owns what a command prints when it fails and what it exits with. A command retur
 error; it never exits by itself.
 """
 
+import errno
 import io
 import json
 import os
@@ -22,6 +23,8 @@ __all__ = ["main"]
 USAGE = 64
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+_FAILED = 2
+_OUTPUT_FULL = {errno.ENOSPC, errno.EIO}
 
 
 class _Usage(PumasError):
@@ -49,11 +52,16 @@ def main(args: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a locale without the letter is no reason to stop
     try:
         exit_code = _run(words)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell: >&-
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader has all it wanted. Nothing may be flushed into the closed pipe when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:  # only writing the output gets here; what a command meets is reported in `_run`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        return _FAILED
     return exit_code
 
 
@@ -71,9 +79,9 @@ def _run(words: list[str]) -> int:
         return _report(_Usage(wrong.format_message(), hint=hint), words)
     except (KeyboardInterrupt, click.Abort):
         return _report(_Interrupted("interrupted"), words)
-    except BrokenPipeError:
-        raise
-    except Exception as fault:  # noqa: BLE001  the last handler: exit code 1 has another meaning than Python gives it
+    except Exception as fault:  # the last handler: exit code 1 has another meaning than Python gives it
+        if isinstance(fault, BrokenPipeError) or (isinstance(fault, OSError) and fault.errno in _OUTPUT_FULL):
+            raise
         traceback.print_exc()
         return _report(InternalError(f"{type(fault).__name__}: {fault}", hint="this is a fault of pumas-agent"), words)
 

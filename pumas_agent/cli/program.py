@@ -1,6 +1,7 @@
 """The program `pumas-agent`: its global options and the list of its commands. Commands import what they need late."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,7 +20,18 @@ from pumas_agent.cli.status import status
 from pumas_agent.cli.unregister import unregister
 from pumas_agent.cli.validate import validate
 
-_PATH = click.Path(readable=False, path_type=Path)  # whether it can be used is for the command to say
+
+class _SomePath(click.Path):
+    """A path that is not empty; whether it can be used is for the command to say."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what `--library "$UNSET"` gives: it would mean the working directory."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_PATH = _SomePath(readable=False, path_type=Path)
 
 
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -66,6 +66,8 @@ def register(
             click.echo(f"  {finding_line(finding)}", err=True)
         in_the_way = result["model_id"]
         hint = f"in the way: {printable(in_the_way)}" if in_the_way else "--allow-unhealthy registers it as it is"
+        if [finding["code"] for finding in result["findings"]] == ["path_not_found"]:
+            hint = "check the path; --allow-unhealthy registers it although nothing is there now"
         click.echo(f"hint: {hint}", err=True)
     return 0 if result["success"] else 2
 

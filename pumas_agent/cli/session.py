@@ -98,8 +98,10 @@ def given_path(text: str) -> Path:
 
     Raises:
         PathNotUtf8: it cannot be told in JSON.
-        InvalidParams: there is no such home folder.
+        InvalidParams: it is empty, or there is no such home folder.
     """
+    if not text:
+        raise InvalidParams("the path is empty", hint="name a folder; . is the one you are in")
     try:
         text.encode()
         return Path(text).expanduser().absolute()

@@ -252,5 +252,6 @@ def _corrupt(model_id: str, reason: str) -> Condition:
     return Condition(
         f"{model_id}/metadata.json",
         {"reason": reason},
-        "repair the file, or copy metadata.json.bak over it; the model stays registered as the index knows it",
+        "repair the file, or copy metadata.json.bak over it if there is one; else unregister the model and register it"
+        " again. It stays registered meanwhile, as the index knows it",
     )
