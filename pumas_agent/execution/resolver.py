@@ -14,13 +14,15 @@ from pumas_agent.contracts.descriptor import (
     DescriptorBatchItem,
     ModelExecutionDescriptor,
 )
-from pumas_agent.contracts.errors import ContractVersionMismatch, ModelNotFound, PumasError
+from pumas_agent.contracts.errors import AssetUnresponsive, ContractVersionMismatch, ModelNotFound, PumasError
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.execution.descriptor import descriptor_of, refusal_of
 from pumas_agent.health import BUNDLE_CODES, AlertBook
 from pumas_agent.library import CatalogEntry, Library
 from pumas_agent.upkeep import Refresher, Verdict
 
+PATIENCE_S = 4.0
+"""Seconds that an asset may take to answer; less than the clients wait, so that they hear which asset it is."""
 _BATCH_TURN = 16
 """Answers of a batch (about a millisecond of `stat` calls) before others on the event loop have their turn."""
 
@@ -70,8 +72,15 @@ class DescriptorResolver:
         return (await self._resolve(model_id)).answer
 
     async def _resolve(self, model_id: str) -> _Prepared:
-        self._entry(model_id)
-        verdict = await self._refresher.current(model_id)
+        root = self._entry(model_id).bundle_root
+        try:
+            async with asyncio.timeout(PATIENCE_S):  # the judgement goes on, for whoever asks next
+                verdict = await self._refresher.current(model_id)
+        except TimeoutError:
+            raise AssetUnresponsive(
+                f"{root} did not answer within {PATIENCE_S:g} s",
+                hint="check the filesystem that holds it: a network or external drive may have gone away",
+            ) from None
         return self._answer(self._entry(model_id), verdict)
 
     async def batch(self, model_ids: Sequence[str]) -> DescriptorBatch:

@@ -8,9 +8,10 @@ import pytest
 
 from pumas_agent.contracts.dependencies import DependencyValidationState
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor
-from pumas_agent.contracts.errors import ContractVersionMismatch, InvalidParams, ModelNotFound
+from pumas_agent.contracts.errors import AssetUnresponsive, ContractVersionMismatch, InvalidParams, ModelNotFound
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
+from pumas_agent.execution import resolver
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Parts
@@ -236,3 +237,19 @@ async def test_a_file_model_whose_folder_is_gone_is_not_found(agent: "Parts") ->
 
     with pytest.raises(ModelNotFound, match="llm/f/m"):
         await agent.resolve("llm/f/m")
+
+
+async def test_an_asset_that_takes_too_long_is_named_before_the_client_gives_up(
+    agent: "Parts", bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judgement goes on: the next question may have its answer."""
+    await agent.registered(bundle)
+    monkeypatch.setattr(resolver, "PATIENCE_S", 0.05)
+    agent.judge.hold()
+
+    with pytest.raises(AssetUnresponsive, match=bundle.name):
+        await agent.resolve(TINY)
+    agent.judge.go_on.set()
+    monkeypatch.undo()
+
+    assert (await agent.resolve(TINY))["validation_state"] == "valid"
