@@ -16,15 +16,13 @@ import structlog
 from pumas_agent.bundles import Look, StatSignature, is_local
 from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 from pumas_agent.contracts.errors import AssetUnresponsive, LibraryOffline, LibraryUnwritable, ModelNotFound, PumasError
-from pumas_agent.contracts.metadata import AssetValidationState, ImportState, ModelMetadata
+from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library import CatalogEntry, Library, primary_file
+from pumas_agent.upkeep.record import NO_ENTRY_PATH, judged_record
 from pumas_agent.upkeep.verdict import Verdict
 
 _ATTEMPTS = 3
-_NO_ENTRY_PATH = AssetValidationError(
-    code="missing_entry_path", message="the record names no absolute entry path or source path"
-)
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +175,7 @@ class Refresher:
         look = await self._judge.judge(Path(root), urgent=urgent) if root is not None else None
         if self._entry(entry.id).bundle_root != root:  # registered anew, or relocated, while the old place was judged
             return await self._judge_bundle(self._entry(entry.id), urgent=urgent)
-        errors = look.report.findings if look is not None else (_NO_ENTRY_PATH,)
+        errors = look.report.findings if look is not None else (NO_ENTRY_PATH,)
 
         def verdict(
             state: AssetValidationState, errors: tuple[AssetValidationError, ...], *, committed: bool = True
@@ -289,42 +287,3 @@ def _look_at_files(directory: Path) -> tuple[StatSignature, Path | None, bool]:
         raise ModelNotFound(f"Model not found: the folder {directory} is gone")
     signature = StatSignature.take(directory)
     return signature, primary_file(directory), signature.one_device and is_local(directory)
-
-
-def judged_record(record: ModelMetadata, root: str | None, look: Look | None) -> ModelMetadata:
-    """The record with the verdict on `root` in it; the same record when it says that already, or names another root.
-
-    Changes only what revalidation may change: state, errors, pipeline class, size, import state and our own facts
-    (docs/reference/on-disk-format.md).
-    """
-    if record.is_external and record.external_root != root:
-        return record
-    ready = record.effective_import_state is ImportState.READY
-    if look is None:
-        changes: dict[str, object] = {
-            "validation_state": AssetValidationState.INVALID,
-            "validation_errors": [_NO_ENTRY_PATH],
-        }
-    elif look.report.is_valid:
-        changes = {
-            "validation_state": AssetValidationState.VALID,
-            "validation_errors": None,
-            "pipeline_class": look.report.pipeline_class,
-            "import_state": ImportState.READY,
-        }
-    else:
-        changes = {
-            "validation_state": AssetValidationState.DEGRADED if ready else AssetValidationState.INVALID,
-            "validation_errors": list(look.report.findings),
-            "pipeline_class": look.report.pipeline_class,
-            "import_state": ImportState.READY if ready else ImportState.FAILED,
-        }
-    judged = record.with_values(changes)
-    # The library's own bundle shares its folder with its record: to write down what that amounts to would change it.
-    if look is not None and look.report.is_valid and record.is_external:
-        judged = judged.with_values({"size_bytes": look.report.size_bytes})
-        if record.agent.identity != look.report.identity:
-            judged = judged.with_agent(record.agent.model_copy(update={"identity": look.report.identity}))
-    if judged.to_document() == record.to_document():
-        return record
-    return judged.with_values({"updated_date": utc_now()})

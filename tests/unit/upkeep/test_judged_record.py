@@ -7,7 +7,7 @@ import pytest
 from pumas_agent.bundles import Look, StatSignature
 from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 from pumas_agent.contracts.metadata import ModelMetadata
-from pumas_agent.upkeep.refresh import judged_record
+from pumas_agent.upkeep.record import judged_record
 
 MISSING = AssetValidationError(code="missing_component", message="unet is missing", path="unet")
 
