@@ -5,10 +5,13 @@ import io
 import json
 import logging
 import os
+import select
 import sys
 from typing import Any, Literal, TextIO, cast
 
 import structlog
+
+from pumas_agent.contracts.timestamps import utc_now
 
 
 def configure_logs(level: str, form: Literal["auto", "json", "console"], stream: TextIO | None = None) -> None:
@@ -33,7 +36,7 @@ def configure_logs(level: str, form: Literal["auto", "json", "console"], stream:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Output(stream))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Output(stream, as_json=not console))),
         cache_logger_on_first_use=False,
     )
     # What our libraries say through the standard library: only what matters, in the same form.
@@ -41,13 +44,26 @@ def configure_logs(level: str, form: Literal["auto", "json", "console"], stream:
 
 
 class _Output(io.TextIOBase):
-    """Where the lines go. A reader that went away or a full disk costs lines of the log, and nothing else."""
+    """Where the lines go. A reader that went away or stands still, or a full disk, costs lines of the log alone."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, as_json: bool) -> None:
         self._stream = stream
+        self._as_json = as_json
+        self._lost = 0
+        self._room: select.poll | None = None
+        with contextlib.suppress(OSError):  # a stream in memory has no descriptor, and always has room
+            descriptor = stream.fileno()
+            self._room = select.poll()
+            self._room.register(descriptor, select.POLLOUT)
 
     def write(self, text: str) -> int:
-        """Write a line at once."""
+        """Write a line at once, or lose it: whoever logs is often the event loop, and may not wait for a reader."""
+        if self._room is not None and not self._room.poll(0):
+            self._lost += 1
+            return len(text)
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            text = self._note(lost) + text
         with contextlib.suppress(OSError):
             try:
                 self._stream.write(text)
@@ -56,6 +72,11 @@ class _Output(io.TextIOBase):
                 # Nobody will read any more, and nothing may be left that the interpreter would flush when it ends.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
         return len(text)
+
+    def _note(self, lost: int) -> str:
+        """The line that stands for those that were lost. The logger is not asked for it: it is in the middle of one."""
+        fields = {"count": lost, "event": "log.lines_lost", "level": "warning", "timestamp": utc_now()}
+        return f"{_ascii_json(fields) if self._as_json else f'log.lines_lost count={lost}'}\n"
 
 
 def _ascii_json(fields: Any, **options: Any) -> str:

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import os
+import select
 from collections.abc import Iterator
 from typing import Literal
 
@@ -104,3 +106,21 @@ def test_warnings_of_our_libraries_take_the_same_form() -> None:
         "missed by 3 s",
         "warning",
     )
+
+
+def test_a_reader_that_stands_still_costs_lines_and_no_time() -> None:
+    """Law 9: a pipe that is full does not hold up whoever logs; what was lost is said when there is room again."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "w") as stream:
+        configure_logs("info", "json", stream)
+        log = structlog.get_logger()
+        for number in range(3_000):
+            log.info("line", number=number, filling="x" * 100)
+        while select.select([reader], [], [], 0)[0]:
+            reader.read(65_536)
+
+        log.info("afterwards")
+
+        lines = [json.loads(line) for line in reader.read(65_536).splitlines()]
+    assert [line["event"] for line in lines] == ["log.lines_lost", "afterwards"]
+    assert lines[0]["count"] > 1_000
