@@ -204,11 +204,13 @@ class Refresher:
         assert look is not None
         if look.settling:
             return self._publish(verdict(failed, ()))
+        if worse := self._commits.get(entry.id):  # what the record says is known only when it has been written
+            await asyncio.wait({worse})
         committed = await self._commit(entry.id, root, look)
-        was_valid = entry.validation_state is AssetValidationState.VALID
-        if committed or was_valid:
+        recorded = self._entry(entry.id)
+        if committed or recorded.validation_state is AssetValidationState.VALID:
             return self._publish(verdict(AssetValidationState.VALID, ()))
-        return self._publish(verdict(entry.validation_state or failed, entry.validation_errors, committed=False))
+        return self._publish(verdict(recorded.validation_state or failed, recorded.validation_errors, committed=False))
 
     def _commit_behind(self, model_id: str, root: str | None, look: Look | None) -> None:
         """Commit a verdict that is served already: who asked does not wait for a library that is slow to take it."""

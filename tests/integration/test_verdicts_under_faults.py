@@ -315,3 +315,23 @@ async def test_a_filesystem_that_does_not_answer_is_an_alert(agent: "Parts", bun
     await agent.resolve(TINY)
 
     assert (report["unhealthy"], stood, agent.alerts(TINY)) == ([TINY], ["bundle_unresponsive"], [])
+
+
+async def test_a_repair_is_not_overtaken_by_the_commit_of_the_break(agent: "Parts", bundle: Path) -> None:
+    """Laws 2 and 6: valid is served once the record says so, and a worse verdict that waited does not undo it."""
+    await agent.registered(bundle)
+    free = threading.Event()
+    slow = asyncio.create_task(agent.library.write(lambda _: free.wait(DEADLINE_S)))
+    lose(bundle)
+    with pytest.raises(AssetNotValid):
+        await agent.resolve(TINY)
+
+    mend(bundle)
+    answer = asyncio.create_task(agent.resolve(TINY))
+    early, _ = await asyncio.wait({answer}, timeout=0.2)
+    free.set()
+    await slow
+
+    assert not early
+    assert (await answer)["validation_state"] == VALID
+    assert await agent.states(TINY) == {VALID}
