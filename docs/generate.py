@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from generator.pages import cli_page, errors_page, rpc_page, settings_page
+from generator.pages import cli_page, errors_page, findings_page, rpc_page, settings_page
 from generator.schemas import all_schemas, as_text
 from generator.typescript import declarations
 
@@ -29,6 +29,7 @@ def generated() -> dict[Path, str]:
         REFERENCE / "pumas-agent.d.ts": declarations(schemas),
         REFERENCE / "rpc.md": rpc_page(schemas["rpc"]),
         REFERENCE / "errors.md": errors_page(),
+        REFERENCE / "findings.md": findings_page(),
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "cli.md": cli_page(),
     }

@@ -6,13 +6,14 @@ name it does not know or a value it cannot use is an error that says where it st
 """
 
 import difflib
+import json
 import os
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
@@ -20,8 +21,19 @@ from pumas_agent.contracts.errors import SettingsInvalid
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.rpc import SOCKET_PATH_MAX, default_socket_path
 
-__all__ = ["LibrarySettings", "LogSettings", "Settings", "SocketSettings", "WatchSettings", "load_settings"]
+__all__ = [
+    "BundleSettings",
+    "ExtraPipelineSettings",
+    "LibrarySettings",
+    "LogSettings",
+    "Settings",
+    "SocketSettings",
+    "WatchSettings",
+    "load_bundle_settings",
+    "load_settings",
+]
 
+_Model = TypeVar("_Model", bound=Contract)
 _PREFIX = "PUMAS_AGENT_"
 _SHORTCUTS = {"PUMAS_AGENT_LIBRARY": ("library", "root"), "PUMAS_AGENT_SOCKET": ("socket", "path")}
 
@@ -52,7 +64,28 @@ def _some_path(value: object) -> object:
     return value
 
 
+def _from_list(value: object) -> object:
+    """In an environment variable a list is text with commas."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _from_path_list(value: object) -> object:
+    """In an environment variable a list of folders is written as in PATH."""
+    return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+
+def _from_json(value: object) -> object:
+    """In an environment variable a table is a JSON object."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value or "{}")
+    except ValueError as error:
+        raise ValueError(f"must be a JSON object: {error}") from None
+
+
 AbsolutePath = Annotated[Path, BeforeValidator(_some_path), AfterValidator(_absolute)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_from_list)]
 Milliseconds = Annotated[int, BeforeValidator(_number), Field(ge=0, le=3_600_000)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0.05, le=31 * 86_400)]
 
@@ -94,6 +127,37 @@ class WatchSettings(Contract):
         return self
 
 
+class ExtraPipelineSettings(Contract):
+    """A pipeline class that the built-in tables do not know."""
+
+    task: str = Field(description="What it does; only text-to-image can be executed.")
+    required: tuple[str, ...] = Field(default=(), description="Components it cannot be made without.")
+    optional: tuple[str, ...] = Field(default=(), description="Components that may be left out.")
+
+
+class BundleSettings(Contract):
+    """What a diffusers directory has to be to count as valid, and where to look for more of them."""
+
+    depth: Literal["content", "structure"] = Field(
+        default="content", description="content: everything that decides loading; structure: that the folders exist."
+    )
+    custom_code: Literal["refuse", "allow"] = Field(
+        default="refuse", description="allow: bundles that bring Python code to run may be valid."
+    )
+    pickle_weights: Literal["allow", "refuse"] = Field(
+        default="allow", description="refuse: bundles whose weights are pickles are not valid."
+    )
+    quantization_backends: Texts = Field(
+        default=(), description="The quant_method values that the runtimes here can load."
+    )
+    extra_pipelines: Annotated[dict[str, ExtraPipelineSettings], BeforeValidator(_from_json)] = Field(
+        default={}, description="Pipeline classes to know besides the built-in ones: name to task, required, optional."
+    )
+    search_roots: Annotated[tuple[AbsolutePath, ...], BeforeValidator(_from_path_list)] = Field(
+        default=(), description="Folders in which `discover` looks when it is given none."
+    )
+
+
 class LogSettings(Contract):
     """What is logged and how it looks."""
 
@@ -111,6 +175,7 @@ class Settings(Contract):
     library: LibrarySettings
     socket: SocketSettings
     watch: WatchSettings = WatchSettings()
+    bundles: BundleSettings = BundleSettings()
     log: LogSettings = LogSettings()
 
 
@@ -118,6 +183,7 @@ _SECTIONS: dict[str, type[Contract]] = {
     "library": LibrarySettings,
     "socket": SocketSettings,
     "watch": WatchSettings,
+    "bundles": BundleSettings,
     "log": LogSettings,
 }
 _NAMES = tuple(f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields)
@@ -148,6 +214,36 @@ def load_settings(
     Raises:
         SettingsInvalid: the file cannot be read, a name is unknown, or a value cannot be used.
     """
+    values, origins = _collected(config, environ, overrides)
+    settings = _checked(Settings, values, origins)
+    length = len(os.fsencode(settings.socket.path))
+    if length > SOCKET_PATH_MAX:
+        raise SettingsInvalid(
+            f"{origins['socket.path']}: socket.path {settings.socket.path} is {length} bytes long; "
+            f"the path of a Unix socket has at most {SOCKET_PATH_MAX}",
+            hint="choose a shorter path with --socket or PUMAS_AGENT_SOCKET",
+        )
+    return settings
+
+
+def load_bundle_settings(
+    config: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Mapping[str, Any]]
+) -> BundleSettings:
+    """The `bundles` settings alone, for who needs no library and no socket; arguments and errors as `load_settings`."""
+    values, origins = _collected(config, environ, overrides)
+    return _checked(_BundlesAlone, {"bundles": values["bundles"]}, origins).bundles
+
+
+class _BundlesAlone(Contract):
+    """So that a problem is named `bundles.…` here too."""
+
+    bundles: BundleSettings
+
+
+def _collected(
+    config: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What every source says, and who said it last."""
     values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     origins: dict[str, str] = {}
     for given in (
@@ -161,21 +257,17 @@ def load_settings(
         _check_name(given.origin, name)
         values[given.section][given.key] = given.value
         origins[name] = given.origin
+    return values, origins
+
+
+def _checked(model: type[_Model], values: Mapping[str, Any], origins: Mapping[str, str]) -> _Model:
     try:
-        settings = Settings.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         raise SettingsInvalid(
             "; ".join(_problem(problem, origins) for problem in error.errors(include_url=False)),
             hint="correct the value, or remove it to get the default",
         ) from None
-    length = len(os.fsencode(settings.socket.path))
-    if length > SOCKET_PATH_MAX:
-        raise SettingsInvalid(
-            f"{origins['socket.path']}: socket.path {settings.socket.path} is {length} bytes long; "
-            f"the path of a Unix socket has at most {SOCKET_PATH_MAX}",
-            hint="choose a shorter path with --socket or PUMAS_AGENT_SOCKET",
-        )
-    return settings
 
 
 def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[_Given]:
@@ -247,6 +339,7 @@ def _problem(problem: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     """One sentence: who gave which setting what, and what is allowed."""
     name = ".".join(str(part) for part in problem["loc"])
     allowed = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    if name not in origins:  # about a whole section
+    origin = origins.get(".".join(name.split(".")[:2]))  # what is below a setting came with it
+    if origin is None:  # about a whole section
         return f"{name}: {allowed}"
-    return f"{origins[name]}: {name} = {str(problem['input'])[:200]!r}: {allowed}"
+    return f"{origin}: {name} = {str(problem['input'])[:200]!r}: {allowed}"

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from generator.schemas import Schema, contract_errors
 from generator.typescript import type_of
+from pumas_agent.bundles import EXPLANATIONS
 from pumas_agent.cli.program import program
 from pumas_agent.contracts.rpc import MAX_FRAME_IN, MAX_FRAME_OUT, METHODS
 from pumas_agent.settings import Settings
@@ -72,6 +73,24 @@ An error that the socket sends, that the client raises and that a command prints
 `code`: numbers are shared by several codes, and messages are for people and may change. In Python, each code is a class
 of `pumas_agent.contracts.errors`; on the wire it is `error.data.code`, beside a `hint` where there is one.""",
             _table(("code", "JSON-RPC number", "exit code", "meaning"), rows),
+        ]
+    )
+
+
+def findings_page() -> str:
+    """docs/reference/findings.md"""
+    rows = [(f"`{code.value}`", said.severity, said.meaning, said.hint) for code, said in EXPLANATIONS.items()]
+    return _page(
+        [
+            _NOTICE,
+            "# Findings",
+            """\
+What can be said against a bundle: by `validate`, in `validation_errors` of a record, and in a refused descriptor.
+Match on the code. A bundle with a **fatal** finding is not valid: diffusers does not load it, or it draws something
+else than it should. A **notice** is worth knowing, and the bundle is valid all the same; it stands in the report of
+`validate` and in the `notices` of a descriptor. [What valid means](../explanation/what-valid-means.md) has the reasons.
+`missing_entry_path` is said of a record, not of a bundle: it names no path at all.""",
+            _table(("code", "kind", "meaning", "what to do"), sorted(rows)),
         ]
     )
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from pydantic_core.core_schema import CoreSchema
 
-from pumas_agent.contracts import bundles, descriptor, errors, health, imports, metadata, records, rpc
+from pumas_agent.contracts import bundles, descriptor, discovery, errors, health, imports, metadata, records, rpc
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -22,6 +22,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "descriptor-batch": descriptor.DescriptorBatch,
     "refusal": descriptor.Refusal,
     "bundle-report": bundles.BundleReport,
+    "discovery-report": discovery.DiscoveryReport,
     "model-import-result": imports.ModelImportResult,
     "unregister-result": imports.UnregisterResult,
     "model-row": records.ModelRow,

@@ -83,16 +83,37 @@ export interface BundleComponent {
 export type BundleFormat =
   | "diffusers_directory";
 
+/** What a look at a found bundle says. Not the state of a model: most of these are in no library. */
+export type BundleHealth =
+  | "valid"
+  | "unsupported"
+  | "invalid"
+  | "unjudged";
+
 /** What one look at a bundle found. Same bytes on disk, same report. */
 export interface BundleReport {
   /** The canonical root that was judged; as asked when it does not exist. */
   root: string;
   pipeline_class: string | null;
+  /** What the pipeline class does, `text-to-image` for one; null for a class not known. */
+  task: string | null;
   components: BundleComponent[];
   /** Fatal: any of these and the bundle is not valid. */
   findings: AssetValidationError[];
   /** Worth knowing; the bundle is valid all the same. */
   notices: AssetValidationError[];
+  /** One for each component whose weights are whole, in the variant that loads. */
+  weights: ComponentWeights[];
+  /** Variants complete on disk, the default being the empty string; null when not examined. */
+  weight_variants: string[] | null;
+  /** The variant a runtime must ask for; null when none is needed. */
+  load_variant: string | null;
+  /** The dtype most of the weights are stored in (`float16` …); null when not known. */
+  load_dtype: string | null;
+  /** `pickle` when any weight a runtime would load is a pickle; `unknown` when not examined. */
+  security_tier: SecurityTier;
+  /** It brings Python code of its own that has to run. */
+  requires_custom_code: boolean;
   /** Sum of the regular files under the root, links not followed. */
   size_bytes: number;
   /** Digest of index, configs, weight headers, sizes and sampled tensor data; null without any. */
@@ -114,6 +135,20 @@ export type ComponentState =
   | "missing"
   | "unreadable"
   | "path_escape";
+
+/** The weights of one component that a runtime would load, by their headers. */
+export interface ComponentWeights {
+  component: string;
+  /** Relative to the bundle root; of shards all. */
+  files: string[];
+  tier: SecurityTier;
+  /** Of the files together. */
+  size_bytes: number;
+  /** How many; null for pickles, which are not opened. */
+  tensors: number | null;
+  /** How many numbers, by the dtype they are stored in (`F16`, `F32` …); null for pickles. */
+  parameters: Record<string, number> | null;
+}
 
 /** Projection of an active binding row; the row is the truth. */
 export interface DependencyBindingRef {
@@ -173,6 +208,53 @@ export interface DescriptorBatchParams {
 export interface DescriptorParams {
   model_id: string;
   expected_execution_contract_version?: number | null;
+}
+
+/** Where to look. */
+export interface DiscoverParams {
+  /** Absolute paths of folders; null: the folders of `bundles.search_roots`. */
+  paths?: string[] | null;
+}
+
+/** One bundle: what it is, and under which names it would be registered. */
+export interface DiscoveredBundle {
+  /** The canonical root. */
+  path: string;
+  /** The owner of the repository, for a bundle in a Hugging Face cache. */
+  family: string;
+  /** The name of the repository or, outside of a cache, of the folder. */
+  official_name: string;
+  /** `owner/name`, for a bundle in a Hugging Face cache. */
+  repo_id: string | null;
+  /** The commit of the snapshot it lies in, likewise. */
+  revision: string | null;
+  /** Whether the repository's `main` is that revision, likewise. */
+  is_main: boolean | null;
+  /** The id that it has or, with these names, would get. */
+  model_id: string;
+  /** It is the model of that id. */
+  registered: boolean;
+  /** Another bundle is the model of that id. */
+  id_taken: boolean;
+  health: BundleHealth;
+  pipeline_class: string | null;
+  task: string | null;
+  /** Sum of its regular files, those behind links included. */
+  size_bytes: number;
+  /** How many; `validate` lists them. */
+  findings: number;
+  first_finding: AssetValidationError | null;
+}
+
+/** What was found, the preferred snapshot of each repository first. */
+export interface DiscoveryReport {
+  /** Canonical paths of the folders asked for that could be read. */
+  searched: string[];
+  bundles: DiscoveredBundle[];
+  /** Folders that were not looked into, the first 50. */
+  not_searched: NotSearched[];
+  /** A bound was met: there may be more bundles, or some were not judged. */
+  truncated: boolean;
 }
 
 /** Register a diffusers directory where it is. Nothing is copied, moved or written there. */
@@ -322,7 +404,7 @@ export interface ModelExecutionDescriptor {
   /** The dtype the weights are stored in; null when not examined. */
   load_dtype: string | null;
   /** safe, pickle, or unknown when the weights were not examined. */
-  security_tier: string;
+  security_tier: SecurityTier;
   requires_custom_code: boolean;
   notices: string[];
   /** When these files were last judged, RFC 3339. */
@@ -360,7 +442,7 @@ export interface ModelImportResult {
   model_id: string | null;
   status: ImportStatus;
   error: string | null;
-  security_tier: string | null;
+  security_tier: SecurityTier | null;
   findings: AssetValidationError[];
   /** Deprecated; always null. */
   model_path: null;
@@ -470,6 +552,12 @@ export interface ModelRow {
 /** A method without parameters. */
 export type NoParams = Record<string, never>;
 
+/** A folder that was not looked into. */
+export interface NotSearched {
+  path: string;
+  reason: string;
+}
+
 /** What a value may be. */
 export interface ParameterConstraints {
   min: number | null;
@@ -561,6 +649,12 @@ export interface SearchResult {
   query: string;
   queryTimeMs: number;
 }
+
+/** What a runtime trusts when it loads the weights. */
+export type SecurityTier =
+  | "safe"
+  | "pickle"
+  | "unknown";
 
 /** How much it matters; the log level of the line. */
 export type Severity =
@@ -657,6 +751,8 @@ export interface Methods {
   get_library_status: { params: NoParams; result: LibraryStatus };
   /** What changed since a cursor. */
   list_model_library_updates_since: { params: UpdatesParams; result: UpdateFeed };
+  /** Which bundles lie below some folders, and which of them are registered. */
+  discover_bundles: { params: DiscoverParams; result: DiscoveryReport };
   /** Register a bundle where it lies. */
   import_external_diffusers_directory: { params: ExternalBundleSpec; result: ModelImportResult };
   /** Forget an external bundle; its files stay. */

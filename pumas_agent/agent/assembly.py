@@ -1,6 +1,7 @@
 """How the parts are put together, the same for the service and for one command. No logic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from pumas_agent.contracts.errors import AssetUnresponsive, PumasError
@@ -15,20 +16,23 @@ from pumas_agent.health import (
     library_condition,
     unresponsive_condition,
 )
-from pumas_agent.importing import ExternalRegistrar
+from pumas_agent.importing import BundleFinder, ExternalRegistrar
 from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.methods import Parts
 from pumas_agent.upkeep import Judge, Refresher, Verdict
 
 
-async def assemble(library: Library, judge: Judge, *, follow: Callable[[], Any]) -> Parts:
+async def assemble(
+    library: Library, judge: Judge, *, follow: Callable[[], Any], search_roots: Sequence[Path] = ()
+) -> Parts:
     """The parts on an open library.
 
     Args:
         library: open to write, or only to read.
         judge: looks at bundles.
         follow: called when models came or went, before they are judged.
+        search_roots: where bundles are looked for when a caller names no folder.
     """
 
     def remember(code: AlertCode, model_id: str, since: str | None) -> None:
@@ -66,6 +70,7 @@ async def assemble(library: Library, judge: Judge, *, follow: Callable[[], Any])
         library=library,
         refresher=refresher,
         resolver=DescriptorResolver(library, refresher, alerts, bound_models=bound_models),
+        finder=BundleFinder(library.catalog, library.layout.root, judge.judge, search_roots),
         registrar=ExternalRegistrar(library, judge.judge),
         reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
         alerts=alerts,

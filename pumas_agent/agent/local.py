@@ -9,12 +9,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from pumas_agent.agent.assembly import assemble
-from pumas_agent.bundles import Look, look
+from pumas_agent.bundles import Look, Policy, look
+from pumas_agent.contracts.discovery import DiscoverParams
 from pumas_agent.contracts.errors import AgentNotRunning, NotPermitted
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import AgentStatus, ReconcileReport
 from pumas_agent.contracts.rpc import METHODS, Access, Progress
-from pumas_agent.library import Library
+from pumas_agent.importing import BundleFinder
+from pumas_agent.library import Catalog, Library
 from pumas_agent.reconcile import ProgressSink
 from pumas_agent.serving import Peer, Request
 from pumas_agent.serving.methods import Methods
@@ -38,13 +40,17 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
             f"no agent runs (nothing listens on {settings.socket.path})", hint="start one with `pumas-agent run`"
         )
     root = settings.library.root
+    judge = _JudgeHere(Policy.from_fields(settings.bundles.model_dump()))
+    if isinstance(params, DiscoverParams) and not root.exists():  # before the first model there is no library to ask
+        finder = BundleFinder(Catalog(), root, judge.judge, settings.bundles.search_roots)
+        return await finder.find(params.paths, progress)
     if contract.access is Access.WRITE:
         _require_owner(root)
         library = await asyncio.to_thread(Library.open, root, "command", make=method in _MAKING)
     else:
         library = await asyncio.to_thread(Library.open_readonly, root)
     try:
-        parts = await assemble(library, _JudgeHere(), follow=_follow_nothing)
+        parts = await assemble(library, judge, follow=_follow_nothing, search_roots=settings.bundles.search_roots)
 
         async def reconcile(scope: str, request: Request) -> ReconcileReport:
             return await parts.reconciler.run(scope, ("asked",), request.progress)
@@ -63,8 +69,11 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
 class _JudgeHere:
     """Judges in a thread of this process: a command has no other clients to keep waiting."""
 
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
     async def judge(self, root: Path, *, urgent: bool = False) -> Look:  # noqa: ARG002  nobody waits before it
-        return await asyncio.to_thread(look, root)
+        return await asyncio.to_thread(look, root, self._policy)
 
 
 def _reporting(progress: ProgressSink) -> Callable[[Progress], None]:

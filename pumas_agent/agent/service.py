@@ -15,7 +15,7 @@ import structlog
 
 from pumas_agent import __version__
 from pumas_agent.agent.assembly import assemble
-from pumas_agent.bundles import JudgePool
+from pumas_agent.bundles import JudgePool, Policy
 from pumas_agent.contracts.errors import LibraryBusy, PumasError
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
@@ -81,9 +81,11 @@ class Agent:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self.library = await asyncio.to_thread(Library.open, settings.library.root, "agent", given_up=given_up)
         self._stopping.append(lambda: asyncio.to_thread(self.library.close))
-        judges = JudgePool()
+        judges = JudgePool(Policy.from_fields(settings.bundles.model_dump()))
         self._stopping.append(judges.close)
-        self.parts = await assemble(self.library, judges, follow=self.follow)
+        self.parts = await assemble(
+            self.library, judges, follow=self.follow, search_roots=settings.bundles.search_roots
+        )
         watch = settings.watch
         self.queue = ReconcileQueue(
             self._run, DirtySet(watch.debounce_ms / 1000, watch.max_delay_ms / 1000), on_fault=self._on_fault

@@ -12,7 +12,8 @@ from pumas_agent.bundles.model_index import MODEL_INDEX
 from pumas_agent.bundles.reading import FileTooLarge, NotRegularFile, opened, read_file
 from pumas_agent.bundles.walk import Stat, Tree, walk
 
-MAX_CONFIG_BYTES = 4 * 1024 * 1024
+MAX_WHOLE_BYTES = 64 * 1024
+"""Configs are smaller. Vocabularies are larger, and sampled as weights are."""
 MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format itself."""
 
@@ -32,33 +33,34 @@ def identity_of(root: Path) -> str | None:
 
 def digest_of(tree: Tree) -> str | None:
     """As `identity_of`, for a tree that was walked already."""
+    base = len(str(tree.root)) + 1
     files = {
-        Path(path).relative_to(tree.root): status.size
+        path[base:]: status.size
         for path, status in tree.entries
         if isinstance(status, Stat) and stat.S_ISREG(status.mode)
     }
-    if Path(MODEL_INDEX) not in files or tree.overflow is not None:
+    if MODEL_INDEX not in files or tree.overflow is not None:
         return None
     digest = hashlib.sha256()
     try:
         for name in sorted(files):
-            if any(part.startswith(".") for part in name.parts):
+            if name.startswith(".") or "/." in name:
                 continue  # what a download tool leaves beside the bundle is not the bundle
-            if name.suffix == ".json" and files[name] <= MAX_CONFIG_BYTES:
-                content = read_file(tree.root / name, MAX_CONFIG_BYTES)
+            if name.endswith(".json") and files[name] <= MAX_WHOLE_BYTES:
+                content = read_file(tree.root / name, MAX_WHOLE_BYTES)
                 digest.update(_title(name, len(content)) + content)
-            elif name.suffix in (".json", *_WEIGHTS):
+            elif name.endswith((".json", *_WEIGHTS)):
                 _sample(digest, tree.root, name)
     except (OSError, NotRegularFile, FileTooLarge):
         return None
     return digest.hexdigest()
 
 
-def _sample(digest: "hashlib._Hash", root: Path, name: Path) -> None:
+def _sample(digest: "hashlib._Hash", root: Path, name: str) -> None:
     with opened(root / name) as descriptor:
         size = os.fstat(descriptor).st_size
         digest.update(_title(name, size))
-        header_end = _header_end(descriptor, size) if name.suffix == ".safetensors" else 0
+        header_end = _header_end(descriptor, size) if name.endswith(".safetensors") else 0
         for offset in range(0, header_end, 1 << 20):
             digest.update(os.pread(descriptor, min(1 << 20, header_end - offset), offset))
         last = max(size - SAMPLE_BYTES, 0)
@@ -73,6 +75,6 @@ def _header_end(descriptor: int, size: int) -> int:
     return end if length <= MAX_HEADER_BYTES and end <= size else 0
 
 
-def _title(name: Path, size: int) -> bytes:
+def _title(name: str, size: int) -> bytes:
     """What stands before each file's bytes, so that no two lists of files give the same stream."""
     return os.fsencode(name) + b"\0" + str(size).encode() + b"\0"

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pumas_agent.bundles.filesystem import is_local
 from pumas_agent.bundles.fingerprint import StatSignature
 from pumas_agent.bundles.identity import digest_of
+from pumas_agent.bundles.policy import Policy
 from pumas_agent.bundles.validator import judge
 from pumas_agent.bundles.walk import walk
 from pumas_agent.contracts.bundles import BundleReport
@@ -58,13 +59,14 @@ class Look:
         )
 
 
-def look(root: Path) -> Look:
+def look(root: Path, policy: Policy | None = None) -> Look:
     """Judge the bundle at `root` between two signatures that agree; blocks on the disk, raises nothing for it."""
+    policy = policy or Policy()
     for _ in range(ATTEMPTS):
         taken_ns = time.time_ns()
         tree = walk(root)
         signature = StatSignature.of(tree)
-        report = judge(tree).model_copy(update={"identity": digest_of(tree)})
+        report = judge(tree, policy).model_copy(update={"identity": digest_of(tree)})
         if settled := signature.unchanged():
             break
     return Look(

@@ -38,6 +38,8 @@ class Tree:
     entries: tuple[Entry, ...]
     size_bytes: int
     """Sum of the regular files, links not followed."""
+    links: tuple[str, ...]
+    """Absolute paths of the entries that are links."""
     overflow: str | None
     """Which bound was met; the entries are then what was walked until there."""
 
@@ -61,7 +63,7 @@ def walk(root: Path) -> Tree:
     root = root.absolute()
     found = _Walk(str(root))
     found.run()
-    return Tree(root, tuple(found.entries), found.size_bytes, found.overflow)
+    return Tree(root, tuple(found.entries), found.size_bytes, tuple(found.links), found.overflow)
 
 
 class _Directory(NamedTuple):
@@ -77,6 +79,7 @@ class _Walk:
         status = status_of(root)
         self.entries: list[Entry] = [(root, status)]
         self.size_bytes = 0
+        self.links: list[str] = []
         self.overflow: str | None = None
         self._base = len(root)
         self._characters = 0
@@ -129,7 +132,10 @@ class _Walk:
         else:
             status = status_of(entry.path)
             self.entries.append((entry.path, status))
-            linked = directory.linked or entry.is_symlink()
+            link = entry.is_symlink()
+            if link:
+                self.links.append(entry.path)
+            linked = directory.linked or link
             if not linked and isinstance(status, Stat) and stat.S_ISREG(status.mode):
                 self.size_bytes += status.size
             self._note(_Directory(entry.path, directory.level + 1, linked), status)

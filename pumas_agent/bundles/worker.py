@@ -1,6 +1,7 @@
 """Owns the process that judges: `python -m pumas_agent.bundles.worker`.
 
-Says `ready`, then reads one JSON line a request (`{"root": …}`) and answers each with one (`{"look": …}` or
+Says `ready`, then reads one JSON line a request (`{"root": …, "policy": …}`) and answers
+each with one (`{"look": …}` or
 `{"error": …}`) until its input ends, which it does when the agent is gone. Only `workers` starts it.
 """
 
@@ -12,11 +13,13 @@ import traceback
 from pathlib import Path
 
 from pumas_agent.bundles.look import look
+from pumas_agent.bundles.policy import Policy
 
 
 def _answer(line: bytes) -> str:
     try:
-        return json.dumps({"look": look(Path(json.loads(line)["root"])).to_fields()})
+        asked = json.loads(line)
+        return json.dumps({"look": look(Path(asked["root"]), Policy.from_fields(asked["policy"])).to_fields()})
     except Exception as error:  # noqa: BLE001 - whatever it is, it is contained to this request and said to who asked
         traceback.print_exc()
         return json.dumps({"error": f"{type(error).__name__}: {error}"})

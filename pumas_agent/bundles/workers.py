@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pumas_agent.bundles.look import Look
+from pumas_agent.bundles.policy import Policy
 from pumas_agent.contracts.errors import AssetUnresponsive, InternalError
 
 MAX_LINE = 64 * 1024 * 1024
@@ -114,9 +115,9 @@ class _Worker:
         except TimeoutError as error:
             raise _WorkerDied(f"the process did not start within {START_S} s") from error
 
-    async def ask(self, root: Path) -> dict[str, Any]:
+    async def ask(self, root: Path, policy: dict[str, Any]) -> dict[str, Any]:
         try:
-            self._stdin.write(json.dumps({"root": str(root)}).encode() + b"\n")
+            self._stdin.write(json.dumps({"root": str(root), "policy": policy}).encode() + b"\n")
             await self._stdin.drain()
             answer: dict[str, Any] = json.loads(await self._line())
         except (ConnectionError, ValueError) as error:
@@ -153,12 +154,14 @@ class JudgePool:
 
     def __init__(
         self,
+        policy: Policy | None = None,
         *,
         size: int = max(1, (os.cpu_count() or 1) - 1),
         idle_s: float = 30.0,
         patience_s: float = 1.0,
         stall_s: float = 10.0,
     ) -> None:
+        self._policy = (policy or Policy()).to_fields()
         self._size = size
         self._idle_s = idle_s
         self._patience_s = patience_s
@@ -224,7 +227,7 @@ class JudgePool:
         worker = await self._worker()
         try:
             async with asyncio.timeout(self._stall_s):
-                answer = await worker.ask(root)
+                answer = await worker.ask(root, self._policy)
         except BaseException:  # a caller that was cancelled leaves it busy: it could not take the next request
             await self._end(worker)
             raise

@@ -5,6 +5,7 @@ screen; in a pipe it is plain columns that are never cut.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
 WIDE = 140
 """Columns of a terminal from which on a table shows all it has."""
+_KILO = 1000
+_UNITS = ("kB", "MB", "GB", "TB")
 _PIPE_WIDTH = 100_000
 _STYLES = {
+    "ok": "green",
+    "missing": "red",
+    "unreadable": "red",
     "valid": "green",
     "degraded": "yellow",
     "invalid": "red",
@@ -105,6 +111,14 @@ def finding_line(finding: Mapping[str, Any]) -> str:
     place = finding.get("path")
     where = f" {printable(place)}" if place else ""
     return f"{printable(finding.get('code'))}{where}: {printable(finding.get('message'))}"
+
+
+def size(count: int) -> str:
+    """Bytes as people say them, in the units disks are sold in."""
+    if count < _KILO:
+        return f"{count} B"
+    exponent = min(int(math.log(count, _KILO)), len(_UNITS))
+    return f"{count / _KILO**exponent:.1f} {_UNITS[exponent - 1]}"
 
 
 def _print_columns(console: "Console", table: "Table") -> None:

@@ -8,6 +8,7 @@ import click
 from pumas_agent import __version__
 from pumas_agent.cli.demo import demo
 from pumas_agent.cli.descriptor import descriptor
+from pumas_agent.cli.discover import discover
 from pumas_agent.cli.listing import list_
 from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
@@ -60,6 +61,7 @@ for command in (
     show,
     search,
     descriptor,
+    discover,
     register,
     unregister,
     validate,

@@ -16,7 +16,7 @@ from pumas_agent.contracts.errors import AgentNotRunning, InvalidParams, Library
 if TYPE_CHECKING:
     from pumas_agent.contracts.model import Contract
     from pumas_agent.contracts.rpc import MethodContract
-    from pumas_agent.settings import Settings
+    from pumas_agent.settings import BundleSettings, Settings
 
 READ_TIMEOUT_S = 30.0
 """Longer than a filesystem is given to answer, so that the agent is the one who says which does not."""
@@ -49,6 +49,16 @@ class Session:
             for section, content in flags.items()
         }
         return load_settings(self.config, os.environ, given)
+
+    def bundle_settings(self, *, depth: str | None) -> "BundleSettings":
+        """The settings on judging bundles alone; what is said of library and socket is not needed for it.
+
+        Raises:
+            SettingsInvalid: see `load_settings`.
+        """
+        from pumas_agent.settings import load_bundle_settings
+
+        return load_bundle_settings(self.config, os.environ, {"bundles": {"depth": depth}} if depth else {})
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a method, as it goes over the wire. Parameters that are null are left to their defaults.

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pumas_agent.contracts.bundles import AssetValidationError, BundleComponent
+from pumas_agent.contracts.bundles import AssetValidationError, BundleComponent, SecurityTier
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
 from pumas_agent.contracts.model import Contract, is_absent
 
@@ -46,8 +46,8 @@ class ModelExecutionDescriptor(Contract):
     load_dtype: str | None = Field(
         default=None, description="The dtype the weights are stored in; null when not examined."
     )
-    security_tier: str = Field(
-        default="unknown", description="safe, pickle, or unknown when the weights were not examined."
+    security_tier: SecurityTier = Field(
+        default=SecurityTier.UNKNOWN, description="safe, pickle, or unknown when the weights were not examined."
     )
     requires_custom_code: bool = False
     notices: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from pumas_agent.contracts.bundles import AssetValidationError
+from pumas_agent.contracts.bundles import AssetValidationError, SecurityTier
 from pumas_agent.contracts.model import Contract
 
 
@@ -39,7 +39,7 @@ class ModelImportResult(Contract):
     model_id: str | None
     status: ImportStatus
     error: str | None
-    security_tier: str | None
+    security_tier: SecurityTier | None
     findings: tuple[AssetValidationError, ...] = ()
     model_path: None = Field(default=None, description="Deprecated; always null.")
 

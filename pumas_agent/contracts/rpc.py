@@ -14,6 +14,7 @@ from pydantic import BaseModel, FailFast, Field
 
 from pumas_agent.contracts.dependencies import DependencyRequirementsResolution
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
+from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
 from pumas_agent.contracts.model import Contract
@@ -170,6 +171,13 @@ METHODS: dict[str, MethodContract] = {
         MethodContract("get_library_status", NoParams, LibraryStatus, Access.READ, "The state of the library."),
         MethodContract(
             "list_model_library_updates_since", UpdatesParams, UpdateFeed, Access.READ, "What changed since a cursor."
+        ),
+        MethodContract(
+            "discover_bundles",
+            DiscoverParams,
+            DiscoveryReport,
+            Access.READ,
+            "Which bundles lie below some folders, and which of them are registered.",
         ),
         MethodContract(
             "import_external_diffusers_directory",

@@ -2,23 +2,21 @@
 
 from pathlib import PurePath
 
-from pumas_agent.contracts.bundles import AssetValidationError
+from pumas_agent.contracts.bundles import AssetValidationError, SecurityTier
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor, Refusal
 from pumas_agent.contracts.errors import AssetNotValid
 from pumas_agent.dependencies import resolve_requirements
 from pumas_agent.library import CatalogEntry
 from pumas_agent.upkeep import Verdict
 
-_TIERS = {
-    ".safetensors": "safe", ".gguf": "safe", ".onnx": "safe",
-    ".pt": "pickle", ".pth": "pickle", ".ckpt": "pickle", ".bin": "pickle",
-}  # fmt: skip
+_SAFE = (".safetensors", ".gguf", ".onnx")
+_PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 
 
 def descriptor_of(entry: CatalogEntry, verdict: Verdict, *, has_bindings: bool) -> ModelExecutionDescriptor:
     """The descriptor of a valid asset."""
     report = verdict.report
-    tier = "unknown" if report else _TIERS.get(PurePath(verdict.entry_path).suffix.lower(), "unknown")
+    tier = report.security_tier if report else _tier_of_file(verdict.entry_path)
     requirements = resolve_requirements(entry.id, has_bindings=has_bindings, backend=entry.recommended_backend)
     return ModelExecutionDescriptor(
         model_id=entry.id,
@@ -33,12 +31,22 @@ def descriptor_of(entry: CatalogEntry, verdict: Verdict, *, has_bindings: bool) 
         bundle_format=entry.bundle_format,
         pipeline_class=report.pipeline_class if report else entry.pipeline_class,
         components=report.components if report else None,
+        weight_variants=report.weight_variants if report else None,
+        load_variant=report.load_variant if report else None,
+        load_dtype=report.load_dtype if report else None,
         security_tier=tier,
-        requires_custom_code=entry.requires_custom_code,
+        requires_custom_code=report.requires_custom_code if report else entry.requires_custom_code,
         notices=tuple(notice.code for notice in report.notices) if report else (),
         validated_at=verdict.judged_at,
         generation=verdict.generation,
     )
+
+
+def _tier_of_file(path: str) -> SecurityTier:
+    suffix = PurePath(path).suffix.lower()
+    if suffix in _SAFE:
+        return SecurityTier.SAFE
+    return SecurityTier.PICKLE if suffix in _PICKLES else SecurityTier.UNKNOWN
 
 
 def refusal_of(verdict: Verdict, since: str | None) -> AssetNotValid:

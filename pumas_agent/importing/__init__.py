@@ -1,6 +1,7 @@
 """How an asset enters the library."""
 
+from pumas_agent.importing.discovery import BundleFinder
 from pumas_agent.importing.external import ExternalRegistrar
 from pumas_agent.importing.source import canonical_source
 
-__all__ = ["ExternalRegistrar", "canonical_source"]
+__all__ = ["BundleFinder", "ExternalRegistrar", "canonical_source"]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pumas_agent.bundles import Look
-from pumas_agent.contracts.bundles import AssetValidationError
+from pumas_agent.contracts.bundles import AssetValidationError, SecurityTier
 from pumas_agent.contracts.imports import ExternalBundleSpec, ImportStatus, ModelImportResult
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.importing.record import MODEL_TYPE, external_record
@@ -59,7 +59,7 @@ class ExternalRegistrar:
                 await self._library.write(lambda store: store.create(model_id, record))
             except FileExistsError:
                 return _exists(spec, model_id)
-            return _result(spec, model_id, ImportStatus.REGISTERED, findings=findings)
+            return _result(spec, model_id, ImportStatus.REGISTERED, tier=report.security_tier, findings=findings)
 
     def _known(self, spec: ExternalBundleSpec, model_id: str, source: Path) -> ModelImportResult | None:
         """The answer when the id or the source is in the library already."""
@@ -98,6 +98,7 @@ def _result(
     status: ImportStatus,
     *,
     error: str | None = None,
+    tier: SecurityTier | None = None,
     findings: tuple[AssetValidationError, ...] = (),
 ) -> ModelImportResult:
     return ModelImportResult(
@@ -106,6 +107,6 @@ def _result(
         model_id=model_id,
         status=status,
         error=error,
-        security_tier=None,
+        security_tier=tier,
         findings=findings,
     )

@@ -58,7 +58,7 @@ def external_record(
         model_type_resolution_confidence=1.0,
         recommended_backend="diffusers",
         runtime_engine_hints=["diffusers", "pytorch"],
-        requires_custom_code=False,
+        requires_custom_code=report.requires_custom_code,
         metadata_needs_review=False,
         review_status="not_required",
         license_status="license_unknown",

@@ -11,6 +11,7 @@ from typing import Any
 from pumas_agent import __version__
 from pumas_agent.contracts.dependencies import DEPENDENCY_CONTRACT_VERSION, DependencyRequirementsResolution
 from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, DescriptorBatch
+from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.errors import AssetUnresponsive, MethodNotFound, ModelNotFound
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
 from pumas_agent.contracts.records import (
@@ -38,7 +39,7 @@ from pumas_agent.contracts.rpc import (
 from pumas_agent.dependencies import resolve_requirements
 from pumas_agent.execution import DescriptorResolver, require_contract_version
 from pumas_agent.health import AlertBook
-from pumas_agent.importing import ExternalRegistrar
+from pumas_agent.importing import BundleFinder, ExternalRegistrar
 from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
@@ -56,6 +57,7 @@ class Parts:
     library: Library
     refresher: Refresher
     resolver: DescriptorResolver
+    finder: BundleFinder
     registrar: ExternalRegistrar
     reconciler: Reconciler
     alerts: AlertBook
@@ -89,6 +91,7 @@ class Methods:
             "get_model": self.get_model,
             "get_library_status": self.library_status,
             "list_model_library_updates_since": self.updates,
+            "discover_bundles": self.discover,
             "import_external_diffusers_directory": self.register,
             "unregister_external_model": self.unregister,
             "reconcile": self.reconcile,
@@ -155,6 +158,10 @@ class Methods:
         return feed.model_dump_json(exclude_none=True, exclude=None if feed.events else {"events"}).encode()
 
     # --- import and maintain ------------------------------------------------------------------------------------
+
+    async def discover(self, params: DiscoverParams, request: Request) -> DiscoveryReport:
+        """Searched on threads, judged as bundles are."""
+        return await self._parts.finder.find(params.paths, request.progress)
 
     async def register(self, spec: ExternalBundleSpec, request: Request) -> ModelImportResult:
         """Register, watch, and judge once more: what happened before the watches stood was not seen."""

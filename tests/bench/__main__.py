@@ -6,9 +6,9 @@ Everything that is compared is measured in the same run.
 import argparse
 import sys
 
-from tests.bench import freshness, lookup
+from tests.bench import freshness, lookup, validate
 
-BENCHES = {"lookup": lookup.run, "freshness": freshness.run}
+BENCHES = {"lookup": lookup.run, "freshness": freshness.run, "validate": validate.run}
 
 
 def main() -> int:

@@ -54,9 +54,9 @@ def become_a_file(bundle: Path) -> None:
 
 
 def retarget_a_component(bundle: Path) -> None:
-    """The component is a link; it leads out of the bundle now."""
+    """The component is a link; it leads to a folder without weights now."""
     outside = bundle.with_name("outside")
-    shutil.copytree(bundle / "vae", outside)
+    shutil.copytree(bundle / "vae", outside, ignore=shutil.ignore_patterns("*.safetensors"))
     (bundle / "vae").unlink()
     (bundle / "vae").symlink_to(outside)
 
@@ -66,8 +66,8 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a component is renamed": (lambda bundle: (bundle / "unet").rename(bundle / "UNET"), "missing_component"),
     "the index is deleted": (lambda bundle: (bundle / "model_index.json").unlink(), "missing_model_index"),
     "the index is cut off": (truncate_the_index, "invalid_model_index_json"),
-    "the index is replaced unseen": (replace_the_index_unseen, "unsupported_pipeline"),
-    "a link leads elsewhere": (retarget_a_component, "path_escape"),
+    "the index is replaced unseen": (replace_the_index_unseen, "unknown_pipeline_class"),
+    "a link leads elsewhere": (retarget_a_component, "missing_weights"),
     "the root is deleted": (shutil.rmtree, "path_not_found"),
     "the root is moved": (lambda bundle: bundle.rename(bundle.with_name("moved")), "path_not_found"),
     "the parent is moved": (lambda bundle: bundle.parent.rename(bundle.parents[1] / "moved"), "path_not_found"),

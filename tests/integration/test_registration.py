@@ -35,7 +35,7 @@ async def test_the_artifact_is_one_record_and_the_bundle_stays_as_it_is(agent: "
         "model_id": TINY,
         "status": "registered",
         "error": None,
-        "security_tier": None,
+        "security_tier": "safe",
         "findings": [],
         "model_path": None,
     }

@@ -1,6 +1,7 @@
 """A verdict and what is written because of it: record, row, search row, feed, catalog and alerts say the same."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 from pumas_agent.contracts.metadata import AssetValidationState
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Parts
+    from tests.integration.conftest import HeldJudge, Parts
 
 TINY = "diffusion/acme/tiny"
 VALID, DEGRADED, INVALID = AssetValidationState
@@ -22,6 +23,11 @@ def lose(bundle: Path, component: str = "unet") -> None:
 
 def mend(bundle: Path, component: str = "unet") -> None:
     (bundle.parent / f"aside-{component}").rename(bundle / component)
+
+
+def touch_all(bundle: Path) -> None:
+    for file in bundle.rglob("*"):
+        os.utime(file, ns=(0, 1_000_000_000))
 
 
 async def feed(agent: "Parts") -> list[tuple[str, str]]:
@@ -188,6 +194,24 @@ async def test_what_is_known_already_is_not_written(agent: "Parts", bundle: Path
 
     assert await agent.written() == before
     assert report["models_changed"] == []
+
+
+@pytest.mark.usefixtures("calm")
+async def test_a_touched_bundle_is_judged_once_and_nothing_is_written(
+    agent: "Parts", bundle: Path, judge: "HeldJudge"
+) -> None:
+    """R19: the same bytes are the same verdict; only the signature is another one."""
+    await agent.registered(bundle)
+    await agent.resolve(TINY)
+    before = await agent.written()
+    looks = len(judge.looks)
+
+    touch_all(bundle)
+    await agent.resolve(TINY)
+    await agent.resolve(TINY)
+
+    assert len(judge.looks) == looks + 1
+    assert await agent.written() == before
 
 
 # --- restart, reindex ------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def _unless_all_is_valid(agent: "AgentUnderTest") -> dict[str, Any] | None:
         (rename_the_parent, "bundle_missing", "path_not_found"),
         (delete_the_parent, "bundle_missing", "path_not_found"),
         (put_a_file_in_its_place, "bundle_missing", "path_not_directory"),
-        (link_a_component_to_nowhere, "bundle_incomplete", "missing_component"),
+        (link_a_component_to_nowhere, "bundle_incomplete", "dangling_symlink"),
     ],
 )
 def test_the_record_follows_the_bundle_there_and_back(  # noqa: PLR0917  a row of the table and three fixtures

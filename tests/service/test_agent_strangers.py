@@ -96,4 +96,4 @@ def test_what_a_user_may_not_read_is_a_finding(
     code, told = _command(agent, "validate", str(bundle))
 
     assert code == 1
-    assert [finding["code"] for finding in told["reports"][0]["findings"]] == ["component_unreadable"]
+    assert [finding["code"] for finding in told["findings"]] == ["component_unreadable"]

@@ -1,6 +1,7 @@
 """The stat signature: it sees every change that a verdict may rest on, and is cheap where nothing changed."""
 
 import os
+import sys
 import timeit
 from collections.abc import Callable
 from pathlib import Path
@@ -150,3 +151,21 @@ def test_a_check_is_cheap(bundle: Path) -> None:
     best = min(timeit.repeat(signature.unchanged, number=20, repeat=10)) / 20
 
     assert best / len(signature) < 20e-6
+
+
+def test_an_unchanged_bundle_costs_no_file_opened(bundle: Path) -> None:
+    """The check asks for the status of each path, and nothing else."""
+    signature = StatSignature.take(bundle)
+    opened: list[object] = []
+    watching = True
+
+    def note(event: str, args: tuple[object, ...]) -> None:
+        if watching and event in {"open", "os.listdir", "os.scandir"}:
+            opened.append(args[0])
+
+    sys.addaudithook(note)  # there is no way to take it away again; it is deaf from here on
+    unchanged = signature.unchanged()
+    watching = False
+
+    assert unchanged
+    assert opened == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pumas_agent.bundles import Look, identity_of, look, validate
+from pumas_agent.bundles import Look, Policy, identity_of, look, validate
 from pumas_agent.bundles.validator import judge
 from pumas_agent.bundles.walk import Tree
 from pumas_agent.contracts.bundles import BundleReport
@@ -75,10 +75,10 @@ def test_other_devices_are_not_local(bundle: Path) -> None:
 def test_a_bundle_that_is_being_written_is_settling(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Something written during every attempt: there is a verdict, but no signature to rely on it by."""
 
-    def judge_while_writing(tree: Tree) -> BundleReport:
+    def judge_while_writing(tree: Tree, policy: Policy) -> BundleReport:
         with (bundle / "unet" / "download").open("ab") as file:
             file.write(b"more")
-        return judge(tree)
+        return judge(tree, policy)
 
     monkeypatch.setattr(LOOK_MODULE, "judge", judge_while_writing)
 
@@ -94,8 +94,8 @@ def test_a_write_during_a_look_is_looked_at_again(bundle: Path, monkeypatch: pyt
     """Verdict and signature are those of the bundle as it is after the write."""
     (bundle / "vae").rename(bundle.parent / "vae")
 
-    def judge_then_finish(tree: Tree) -> BundleReport:
-        report = judge(tree)
+    def judge_then_finish(tree: Tree, policy: Policy) -> BundleReport:
+        report = judge(tree, policy)
         if (bundle.parent / "vae").exists():
             (bundle.parent / "vae").rename(bundle / "vae")
         return report

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pumas_agent.bundles import JudgePool, look
+from pumas_agent.bundles import JudgePool, Policy, look
 from pumas_agent.contracts.errors import AssetUnresponsive, InternalError
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
 
@@ -230,7 +230,9 @@ async def test_ctrl_c_is_not_for_the_workers(bundle: Path) -> None:
 def test_the_process_ends_with_its_input(bundle: Path) -> None:
     """A line a request, a line an answer; at the end of the input, which is the agent's end, it ends."""
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
-        out, _ = worker.communicate(json.dumps({"root": str(bundle)}).encode() + b"\n", timeout=30)
+        out, _ = worker.communicate(
+            json.dumps({"root": str(bundle), "policy": Policy().to_fields()}).encode() + b"\n", timeout=30
+        )
 
     ready, answer = out.splitlines()
     assert ready == b"ready"
@@ -240,7 +242,7 @@ def test_the_process_ends_with_its_input(bundle: Path) -> None:
 
 def test_a_fault_of_ours_is_contained(bundle: Path) -> None:
     """A request that cannot be served is answered with an error, and the next one is served."""
-    requests = b"{}\n" + json.dumps({"root": str(bundle)}).encode() + b"\n"
+    requests = b"{}\n" + json.dumps({"root": str(bundle), "policy": Policy().to_fields()}).encode() + b"\n"
 
     done = subprocess.run(COMMAND, input=requests, capture_output=True, check=True, timeout=30)
 

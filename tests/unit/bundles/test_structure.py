@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from pumas_agent.bundles import validate
+from pumas_agent.bundles import Depth, Policy
+from pumas_agent.bundles import validate as validate_at
 from pumas_agent.contracts.bundles import BundleReport, ComponentState
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
+
+
+def validate(root: Path) -> BundleReport:
+    return validate_at(root, policy=Policy(depth=Depth.STRUCTURE))
 
 
 @pytest.fixture

@@ -1,0 +1,174 @@
+"""Owns the comparison of a component's weights with its config: is every tensor there that the class needs, in its
+shape? Knows which classes are known, and reads no file but the config.
+
+A missing tensor loads in diffusers and transformers alike, and draws from random numbers or fails at the prompt; one of
+another shape does not load. Tensors that the class does not need are ignored by both.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pumas_agent.bundles.bundle import Bundle, Component, Unusable
+from pumas_agent.bundles.findings import FindingCode, Problem, fatal
+from pumas_agent.bundles.weights import clip, image_transformers, t5, unet, vae
+from pumas_agent.bundles.weights.anchors import Anchor, anchors_of
+from pumas_agent.bundles.weights.config import Misfit, ModelConfig, NotKnown
+from pumas_agent.bundles.weights.layers import Expected, Shape
+from pumas_agent.bundles.weights.safetensors import Tensors
+
+_MISSING_AT_MOST = 1000
+"""Tensors that are counted as missing: a hostile config asks for a billion."""
+_WHOLE_NUMBERS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
+_NUMBER = re.compile(r"\.\d+\.")
+_COMPUTED = frozenset({"pos_embed.pos_embed"})
+"""Tables that the library computes where a file has none."""
+
+
+def _same(name: str) -> str:
+    return name
+
+
+def _never(_name: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What is known of a class."""
+
+    tensors: Callable[[ModelConfig], Iterator[Expected]]
+    """All that it needs, lazily."""
+    defaults: Mapping[str, Any]
+    canonical: Callable[[str], str] = _same
+    """The name by which `tensors` calls a tensor of a file."""
+    unused: Callable[[str], bool] = _never
+    """Tensors that drawing from text does without: their absence spoils nothing."""
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "AutoencoderKL": Architecture(vae.autoencoder_kl, vae.DEFAULTS, vae.canonical, vae.is_of_the_encoder),
+    "CLIPTextModel": Architecture(clip.text_model, clip.TEXT_DEFAULTS, clip.text_canonical),
+    "CLIPTextModelWithProjection": Architecture(
+        clip.text_model_with_projection, clip.TEXT_DEFAULTS, clip.text_canonical
+    ),
+    "CLIPVisionModelWithProjection": Architecture(
+        clip.vision_model_with_projection, clip.VISION_DEFAULTS, clip.vision_canonical
+    ),
+    "FluxTransformer2DModel": Architecture(
+        image_transformers.flux_transformer_2d_model, image_transformers.FLUX_DEFAULTS
+    ),
+    "PixArtTransformer2DModel": Architecture(
+        image_transformers.pixart_transformer_2d_model, image_transformers.PIXART_DEFAULTS
+    ),
+    "SD3Transformer2DModel": Architecture(image_transformers.sd3_transformer_2d_model, image_transformers.SD3_DEFAULTS),
+    "StableDiffusionSafetyChecker": Architecture(clip.safety_checker, clip.SAFETY_DEFAULTS, clip.safety_canonical),
+    "T5EncoderModel": Architecture(t5.t5_encoder_model, t5.DEFAULTS, t5.canonical),
+    "UNet2DConditionModel": Architecture(unet.unet_2d_condition_model, unet.DEFAULTS),
+}
+
+
+def disagreements_with_config(
+    bundle: Bundle, component: Component, path: str, tensors: Tensors, *, sharded: bool
+) -> Iterator[Problem]:
+    """Every tensor that the component needs is in its weights, in the shape that its config asks for.
+
+    Args:
+        bundle: for the config.
+        component: whose weights these are.
+        path: of the file that holds them, or of its index.
+        tensors: in all its files.
+        sharded: they are in several: diffusers then does not know old names of layers.
+    """
+    class_name = _class_of(bundle, component)
+    architecture = ARCHITECTURES.get(class_name)
+    if architecture is None:
+        return
+    try:
+        document = bundle.document(component.path("config.json"))
+    except Unusable:
+        return  # said where configs are judged
+    if document.get("quantization_config") is not None:
+        return  # its tensors are packed in a way of its own
+    config = ModelConfig(document, architecture.defaults)
+    if architecture.canonical is not _same and not (sharded and architecture.canonical is vae.canonical):
+        tensors = {architecture.canonical(name): tensor for name, tensor in tensors.items()}
+    try:
+        yield from _compare(path, tensors, architecture.tensors(config), architecture.unused)
+    except Misfit as misfit:
+        what = f"{component.path('config.json')}: {misfit}"
+        yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, component.path("config.json"))
+    except NotKnown:
+        yield from _compare_anchors(path, tensors, anchors_of(class_name, config))
+
+
+def _class_of(bundle: Bundle, component: Component) -> str:
+    """Diffusers makes a PixArt transformer of the class that files of its first version name."""
+    if component.class_name == "Transformer2DModel":
+        try:
+            document = bundle.document(component.path("config.json"))
+        except Unusable:
+            return component.class_name
+        if document.get("norm_type") == "ada_norm_single":
+            return "PixArtTransformer2DModel"
+    return component.class_name
+
+
+def _compare(
+    path: str, tensors: Tensors, expected: Iterator[Expected], unused: Callable[[str], bool]
+) -> Iterator[Problem]:
+    missing: list[str] = []
+    misshapen: list[tuple[str, Shape, Shape]] = []
+    whole: list[str] = []
+    known: set[str] = set()
+    for name, needed in islice(expected, len(tensors) + _MISSING_AT_MOST):
+        known.add(name)
+        found = tensors.get(name)
+        if found is None:
+            if name not in _COMPUTED and not unused(name):
+                missing.append(name)
+        elif found.shape != needed:
+            misshapen.append((name, found.shape, needed))
+        elif found.dtype in _WHOLE_NUMBERS:
+            whole.append(name)
+    if missing:
+        what = f"{path} lacks {missing[0]}{_and_more(missing)}, which the model is made of"
+        yield fatal(FindingCode.WEIGHTS_INCOMPLETE, what, path)
+    if misshapen:
+        name, shape, needed = misshapen[0]
+        what = f"{path}: {name} is {list(shape)!s:.100}, and by the config {list(needed)}{_and_more(misshapen)}"
+        yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
+    if whole:
+        what = f"{path}: {whole[0]}{_and_more(whole)} is of whole numbers, and weights are fractions"
+        yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
+    if not missing and not misshapen and len(known) < len(tensors):
+        yield from _layers_beyond(path, known, tensors.keys() - known)
+
+
+def _layers_beyond(path: str, known: AbstractSet[str], others: AbstractSet[str]) -> Iterator[Problem]:
+    """Layers that the config does not speak of: the weights are of a larger model, which would be cut short."""
+    stems = {_NUMBER.sub(".#.", name) for name in known}
+    beyond = sorted(name for name in others if _NUMBER.search(name) and _NUMBER.sub(".#.", name) in stems)
+    if beyond:
+        what = f"{path} has {beyond[0]}{_and_more(beyond)}, of a layer that the config does not speak of"
+        yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
+
+
+def _compare_anchors(path: str, tensors: Tensors, anchors: Iterator[Anchor]) -> Iterator[Problem]:
+    for name, needed in anchors:
+        found = tensors.get(name)
+        if found is None:
+            yield fatal(FindingCode.WEIGHTS_INCOMPLETE, f"{path} lacks {name}, which the model is made of", path)
+        elif len(found.shape) != len(needed) or any(
+            want is not None and have != want for have, want in zip(found.shape, needed, strict=True)
+        ):
+            shown = ", ".join("any" if want is None else str(want) for want in needed)
+            what = f"{path}: {name} is {list(found.shape)!s:.100}, and by the config [{shown}]"
+            yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
+
+
+def _and_more(items: list[Any]) -> str:
+    return f" and {len(items) - 1:,} more" if len(items) > 1 else ""

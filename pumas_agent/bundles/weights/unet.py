@@ -1,0 +1,226 @@
+"""Owns the tensors of `UNet2DConditionModel`, as diffusers 0.42 builds it from a config."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pumas_agent.bundles.weights.config import Misfit, ModelConfig, NotKnown
+from pumas_agent.bundles.weights.layers import (
+    Expected,
+    Layers,
+    attention,
+    conv,
+    feed_forward,
+    flat,
+    linear,
+    norm,
+    resnet,
+    two_linears,
+    weight,
+)
+
+DEFAULTS: Mapping[str, Any] = {
+    "in_channels": 4,
+    "out_channels": 4,
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+    "block_out_channels": [320, 640, 1280, 1280],
+    "layers_per_block": 2,
+    "cross_attention_dim": 1280,
+    "transformer_layers_per_block": 1,
+    "reverse_transformer_layers_per_block": None,
+    "norm_num_groups": 32,
+    "encoder_hid_dim": None,
+    "attention_head_dim": 8,
+    "only_cross_attention": False,
+    "use_linear_projection": False,
+    "addition_embed_type": None,
+    "time_embedding_dim": None,
+    "time_cond_proj_dim": None,
+    "conv_in_kernel": 3,
+    "conv_out_kernel": 3,
+    "projection_class_embeddings_input_dim": None,
+}
+_USUAL: Mapping[str, Any] = {
+    "mid_block_only_cross_attention": None,
+    "dual_cross_attention": False,
+    "class_embed_type": None,
+    "num_class_embeds": None,
+    "class_embeddings_concat": False,
+    "resnet_time_scale_shift": "default",
+    "time_embedding_type": "positional",
+    "attention_type": "default",
+    "cross_attention_norm": None,
+    "num_attention_heads": None,
+}
+"""Settings that change which tensors there are, and the values for which it is known here."""
+_DOWN = {"DownBlock2D": False, "CrossAttnDownBlock2D": True}
+_UP = {"UpBlock2D": False, "CrossAttnUpBlock2D": True}
+"""The kinds of blocks that are known here, and whether they attend to the prompt."""
+
+
+_OF_THE_LIBRARY = frozenset(
+    {
+        *("AttnDownBlock2D", "AttnDownEncoderBlock2D", "AttnSkipDownBlock2D", "DownEncoderBlock2D"),
+        *("KCrossAttnDownBlock2D", "KDownBlock2D", "ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        *("SkipDownBlock2D", "AttnSkipUpBlock2D", "AttnUpBlock2D", "AttnUpDecoderBlock2D", "KCrossAttnUpBlock2D"),
+        *("KUpBlock2D", "ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D", "SkipUpBlock2D", "UpDecoderBlock2D"),
+    }
+)
+"""Further kinds that `get_down_block` and `get_up_block` make; any other ends the loading."""
+
+
+def unet_2d_condition_model(config: ModelConfig) -> Iterator[Expected]:
+    """All tensors of `UNet2DConditionModel`.
+
+    Raises:
+        NotKnown: the config asks for a kind of block or embedding that is not known here.
+        Misfit: no model can be made from it.
+    """
+    config.require(**_USUAL)
+    return flat(_Unet(config).blocks())
+
+
+class _Unet:
+    """The settings, block by block."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._channels = config.naturals("block_out_channels")
+        count = len(self._channels)
+        self._down = _attending(config, "down_block_types", _DOWN, count)
+        self._up = _attending(config, "up_block_types", _UP, count)
+        self._layers = config.natural_each("layers_per_block", count)
+        self._prompt = config.natural_each("cross_attention_dim", count)
+        self._linear = config.flag("use_linear_projection")
+        self._only_prompt = config.value("only_cross_attention")
+        if not isinstance(self._only_prompt, bool):
+            raise NotKnown("only_cross_attention")
+        config.divides("norm_num_groups", self._channels)
+        self._time = config.optional("time_embedding_dim") or self._channels[0] * 4
+        self._heads = config.natural_each("attention_head_dim", count)  # the setting is named wrongly in the library
+        depths = config.value("transformer_layers_per_block")
+        self._depths = [depths] * count if isinstance(depths, int) else depths
+        reverse = config.value("reverse_transformer_layers_per_block")
+        if not isinstance(self._depths, list) or len(self._depths) != count or not isinstance(reverse, list | None):
+            raise NotKnown("transformer_layers_per_block")
+        self._up_depths = self._depths[::-1] if reverse is None else reverse
+
+    def blocks(self) -> Iterator[Layers]:
+        config = self._config
+        first = self._channels[0]
+        yield conv("conv_in", config.natural("in_channels"), first, config.natural("conv_in_kernel"))
+        yield conv("conv_out", first, config.natural("out_channels"), config.natural("conv_out_kernel"))
+        yield from self._embeddings()
+        yield norm("conv_norm_out", first)
+        yield from self._down_blocks()
+        yield from self._mid_block()
+        yield from self._up_blocks()
+
+    def _embeddings(self) -> Iterator[Layers]:
+        config = self._config
+        first = self._channels[0]
+        yield two_linears("time_embedding", first, self._time)
+        if (condition := config.optional("time_cond_proj_dim")) is not None:
+            yield weight("time_embedding.cond_proj", first, condition)
+        if (hidden := config.optional("encoder_hid_dim")) is not None:
+            config.require(encoder_hid_dim_type="text_proj")
+            yield linear("encoder_hid_proj", hidden, config.natural("cross_attention_dim"))
+        else:
+            config.require(encoder_hid_dim_type=None)
+        match config.value("addition_embed_type"):
+            case "text_time":  # SDXL
+                size = config.natural("projection_class_embeddings_input_dim")
+                yield two_linears("add_embedding", size, self._time)
+            case None:
+                pass
+            case _:
+                raise NotKnown("addition_embed_type")
+
+    def _down_blocks(self) -> Iterator[Layers]:
+        inputs = self._channels[0]
+        for number, size in enumerate(self._channels):
+            block = f"down_blocks.{number}"
+            depths = _each(self._depths[number], self._layers[number])
+            for layer in range(self._layers[number]):
+                yield resnet(f"{block}.resnets.{layer}", inputs if layer == 0 else size, size, self._time)
+                if self._down[number]:
+                    name = f"{block}.attentions.{layer}"
+                    yield from self._attention(name, number, depths[layer], only_prompt=self._only_prompt)
+            if number < len(self._channels) - 1:
+                yield conv(f"{block}.downsamplers.0.conv", size, size)
+            inputs = size
+
+    def _mid_block(self) -> Iterator[Layers]:
+        size = self._channels[-1]
+        kind = self._config.value("mid_block_type")
+        if kind not in (None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn"):
+            raise NotKnown("mid_block_type")
+        if kind is not None:
+            yield resnet("mid_block.resnets.0", size, size, self._time)
+        if kind == "UNetMidBlock2DCrossAttn":
+            yield from self._attention("mid_block.attentions.0", -1, _each(self._depths[-1], 1)[0])
+            yield resnet("mid_block.resnets.1", size, size, self._time)
+
+    def _up_blocks(self) -> Iterator[Layers]:
+        count = len(self._channels)
+        before = self._channels[-1]
+        for number in range(count):
+            down = count - 1 - number  # the block whose outputs come in from the side
+            size, skipped = self._channels[down], self._channels[max(down - 1, 0)]
+            block = f"up_blocks.{number}"
+            layers = self._layers[down] + 1
+            depths = _each(self._up_depths[number] if number < len(self._up_depths) else None, layers)
+            for layer in range(layers):
+                inputs = (before if layer == 0 else size) + (skipped if layer == layers - 1 else size)
+                yield resnet(f"{block}.resnets.{layer}", inputs, size, self._time)
+                if self._up[number]:
+                    name = f"{block}.attentions.{layer}"
+                    yield from self._attention(name, down, depths[layer], only_prompt=self._only_prompt)
+            if number < count - 1:
+                yield conv(f"{block}.upsamplers.0.conv", size, size)
+            before = size
+
+    def _attention(self, name: str, number: int, depth: int, *, only_prompt: bool = False) -> Iterator[Layers]:
+        """`Transformer2DModel`, its heads together as wide as the block; its first attention may be to the prompt."""
+        size, prompt, heads = self._channels[number], self._prompt[number], self._heads[number]
+        if not heads or size % heads:
+            raise NotKnown("attention_head_dim")
+        project = linear if self._linear else _pointwise
+        yield norm(f"{name}.norm", size)
+        yield project(f"{name}.proj_in", size, size)
+        for layer in range(depth):
+            block = f"{name}.transformer_blocks.{layer}"
+            yield [
+                *norm(f"{block}.norm1", size),
+                *attention(f"{block}.attn1", size, prompt if only_prompt else size),
+                *norm(f"{block}.norm2", size),
+                *attention(f"{block}.attn2", size, prompt),
+                *norm(f"{block}.norm3", size),
+                *feed_forward(f"{block}.ff", size, gated=True),
+            ]
+        yield project(f"{name}.proj_out", size, size)
+
+
+def _attending(config: ModelConfig, key: str, known: Mapping[str, bool], count: int) -> Sequence[bool]:
+    kinds = config.texts(key)
+    if len(kinds) != count:
+        raise Misfit(f"{key} has {len(kinds)} values for {count} blocks")
+    for kind in kinds:
+        if kind.removeprefix("UNetRes") not in known.keys() | _OF_THE_LIBRARY:
+            raise Misfit(f"{key} has {kind!r:.50}, which is no block of diffusers")
+    if not known.keys() >= set(kinds):
+        raise NotKnown(key)
+    return [known[kind] for kind in kinds]
+
+
+def _each(depth: Any, count: int) -> Sequence[int]:
+    """The depth of each attention in a block: one for all, or a list."""
+    each = [depth] * count if isinstance(depth, int) else depth
+    if not isinstance(each, list) or len(each) < count or not all(isinstance(item, int) and item >= 0 for item in each):
+        raise NotKnown("transformer_layers_per_block")
+    return each
+
+
+def _pointwise(name: str, inputs: int, outputs: int) -> Layers:
+    return conv(name, inputs, outputs, 1)
