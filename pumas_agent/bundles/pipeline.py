@@ -101,11 +101,11 @@ def leads_away(name: str) -> bool:
 
 def _class_of_diffusers(bundle: Bundle, name: str) -> Iterator[Problem]:
     tables = bundle.tables
-    if bundle.facts is not None:
-        return
     if tables.is_dummy_pipeline(name):
         what = f"names {name}, which needs a package that runtimes do not have"
         yield _fatal(FindingCode.PIPELINE_CLASS_UNAVAILABLE, what)
+    elif bundle.facts is not None:
+        return
     elif tables.is_not_a_pipeline(name):
         yield _fatal(FindingCode.NOT_A_PIPELINE_CLASS, f"names {name}, which is no class of a pipeline")
     else:

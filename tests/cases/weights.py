@@ -180,7 +180,10 @@ def _beside() -> Iterator[Change]:
     def sd(what: str, step: Step) -> Change:
         return Change(f"weights_{what}", "sd-tiny", step)
 
-    everything = remove(*WEIGHTS.values())
+    def everything(root: Path) -> None:
+        """The weights of every component that the bundle has: the safety checker is left out of some."""
+        remove(*(path for path in WEIGHTS.values() if (root / path).exists()))(root)
+
     yield sd("gguf_only", steps(remove(UNET), write("unet/model-Q4_0.gguf", b"GGUF" + bytes(64))))
     yield sd("onnx_only", steps(remove(UNET), write("unet/model.onnx", bytes(64))))
     yield sd("msgpack_only", steps(remove(UNET), write("unet/diffusion_flax_model.msgpack", bytes(64))))

@@ -12,7 +12,7 @@ from pumas_agent.demo.bundles.safetensors import split_tensors, write_safetensor
 from pumas_agent.demo.bundles.tokenizers import json_file
 from pumas_agent.demo.bundles.torch_zip import write_torch_zip
 
-_SHARDED: Final = ("text_encoder_2", "unet")  # one model of each library
+_SHARDED: Final = ("text_encoder", "text_encoder_2", "unet")
 _SHARDS = 2
 
 
@@ -27,7 +27,7 @@ class BundleKind(StrEnum):
     STABLE_DIFFUSION_INPAINT = "stable-diffusion-inpaint"
     STABLE_DIFFUSION_XL = "stable-diffusion-xl"
     STABLE_DIFFUSION_XL_SHARDED = "stable-diffusion-xl-sharded"
-    """The UNet and the second text encoder are cut into shards."""
+    """The UNet and the text encoders are cut into shards."""
     STABLE_DIFFUSION_3 = "stable-diffusion-3"
     FLUX = "flux"
     PIXART = "pixart"
