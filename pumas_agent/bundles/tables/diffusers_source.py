@@ -126,8 +126,8 @@ def _inherited(source: PackageSource, name: str) -> Iterator[ast.ClassDef]:
 def _annotated(annotation: ast.expr | None) -> list[str]:
     """The classes in an annotation, None and containers left out."""
     match annotation:
-        case ast.Constant(value=str(name)):
-            return [name]
+        case ast.Constant(value=str(written)):
+            return _annotated(ast.parse(written, mode="eval").body)
         case ast.Name(name) | ast.Attribute(attr=name):
             return [name]
         case ast.BinOp(left=left, right=right):

@@ -1,7 +1,7 @@
 """Deliberately damaged bundles: what is said of each, against what the real library made of it.
 
-Owns the comparison. The changes stand in `tests.cases`; what diffusers 0.42.1 and transformers 5.23.0 did with each, when
-`DiffusionPipeline.from_pretrained` loaded it and it was asked for one picture, in tests/data.
+Owns the comparison. The changes stand in `tests.cases`; what diffusers 0.42.1 with transformers 5.23.0 did with each, when
+it was loaded with `DiffusionPipeline.from_pretrained` and asked for one picture, in tests/data.
 """
 
 import json

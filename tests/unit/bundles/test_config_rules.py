@@ -1,0 +1,239 @@
+"""The rules on configs, and on what components say of each other."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pumas_agent.bundles import Policy, validate
+from pumas_agent.contracts.bundles import BundleReport
+from pumas_agent.demo.bundles import BundleKind, write_bundle
+
+Change = Callable[[Path], object]
+UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"
+SCHEDULER, IMAGES = "scheduler/scheduler_config.json", "feature_extractor/preprocessor_config.json"
+
+
+def findings(report: BundleReport) -> list[tuple[str, str | None]]:
+    return [(finding.code, finding.path) for finding in report.findings]
+
+
+def notices(report: BundleReport) -> list[tuple[str, str | None]]:
+    return [(notice.code, notice.path) for notice in report.notices]
+
+
+def put(path: str, **values: Any) -> Change:
+    """Keys of a JSON file, set."""
+
+    def change(root: Path) -> None:
+        (root / path).write_text(json.dumps({**json.loads((root / path).read_text()), **values}))
+
+    return change
+
+
+def write(path: str, content: str) -> Change:
+    return lambda root: (root / path).write_text(content)
+
+
+def rename(path: str, name: str) -> Change:
+    return lambda root: (root / path).rename(root / name)
+
+
+def judged(kind: BundleKind, root: Path, *changes: Change, policy: Policy | None = None) -> BundleReport:
+    write_bundle(kind, root)
+    for change in changes:
+        change(root)
+    return validate(root, policy=policy)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in BundleKind if kind not in {"stable-diffusion-inpaint", "unconditional"}]
+)
+def test_whole_bundles_of_every_kind_are_valid(kind: BundleKind, tmp_path: Path) -> None:
+    """What the real library loads and draws with."""
+    report = judged(kind, tmp_path)
+
+    assert findings(report) == []
+    assert report.load_variant == ("fp16" if kind == "stable-diffusion-fp16" else None)
+    assert report.security_tier == ("pickle" if kind == "stable-diffusion-pickle" else "safe")
+
+
+@pytest.mark.parametrize("path", [UNET, TEXT, SCHEDULER, IMAGES])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"a": 1,}', "version https://git-lfs.github.com/spec/v1\n", "\ufeff{}", "\0\0\0\0"],
+    ids=["empty", "cut off", "a list", "null", "trailing comma", "a pointer", "byte order mark", "zeros"],
+)
+def test_configs_that_are_none(path: str, content: str, tmp_path: Path) -> None:
+    """A config is a JSON object in UTF-8; each file is said once."""
+    assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, write(path, content))) == [
+        ("invalid_config_json", path)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        (UNET, "unet/Config.json"),
+        (SCHEDULER, "scheduler/config.json"),
+        (IMAGES, "feature_extractor/config.json"),
+        (IMAGES, "feature_extractor/processor_config.json"),
+    ],
+)
+def test_configs_under_another_name(path: str, other: str, tmp_path: Path) -> None:
+    """The library asks for one name, in this spelling."""
+    assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, rename(path, other))) == [("missing_config", path)]
+
+
+def test_a_processor_within_a_processor(tmp_path: Path) -> None:
+    """Transformers 5 finds the image processor in processor_config.json, under its own key."""
+
+    def nest(root: Path) -> None:
+        images = json.loads((root / IMAGES).read_text())
+        (root / IMAGES).unlink()
+        (root / "feature_extractor/processor_config.json").write_text(json.dumps({"image_processor": images}))
+
+    assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, nest)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (write(SCHEDULER, "{}"), "config_defaults"),
+        (write(SCHEDULER, '{"_class_name": "PNDMScheduler", "something": 1}'), "config_defaults"),
+        (write(IMAGES, '{"image_processor_type": "CLIPImageProcessor"}'), "config_defaults"),
+        (put(SCHEDULER, _class_name=None), "invalid_config_json"),
+        (put(SCHEDULER, num_train_timesteps=0), "invalid_config_json"),
+        (put(SCHEDULER, beta_start="0.1"), "invalid_config_json"),
+        (put(VAE, scaling_factor=0), "invalid_config_json"),
+        (put(UNET, _diffusers_version="x"), "invalid_config_json"),
+        (put(TEXT, torch_dtype="float7"), "invalid_config_json"),
+        (put(TEXT, layer_norm_eps="small"), "invalid_config_json"),
+        (put(TEXT, num_attention_heads=3), "invalid_config_json"),
+        (put(UNET, quantization_config={"quant_method": "bitsandbytes"}), "quantized_backend"),
+    ],
+)
+def test_settings_that_the_library_cannot_use(change: Change, code: str, tmp_path: Path) -> None:
+    """It raises on them, or takes its defaults for them and draws another picture."""
+    assert [said for said, _ in findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, change))] == [code]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put(UNET, something_new=1, _diffusers_version="0.30.0.dev0"),
+        put(SCHEDULER, something_new=[1], _diffusers_version="x"),
+        put(TEXT, dtype="bfloat16", quantization_config=None),
+        put(VAE, _class_name="AutoencoderKL", _name_or_path="/elsewhere"),
+        write("unet/notes.json", "{"),
+    ],
+)
+def test_settings_that_change_nothing(change: Change, tmp_path: Path) -> None:
+    """The library ignores or accepts them."""
+    report = judged(BundleKind.STABLE_DIFFUSION, tmp_path, change)
+
+    assert (findings(report), notices(report)) == ([], [])
+
+
+def test_a_backend_that_runtimes_have(tmp_path: Path) -> None:
+    """The operator names the kinds of quantized weights that can be loaded here."""
+    change = put(UNET, quantization_config={"quant_method": "bitsandbytes"})
+    policy = Policy(quantization_backends=("bitsandbytes",))
+
+    assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, change, policy=policy)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "notice"),
+    [
+        (put(SCHEDULER, _class_name="DDIMScheduler"), ("config_class_mismatch", SCHEDULER)),
+        (put(TEXT, auto_map={"AutoModel": "code.Model"}), ("unused_code", TEXT)),
+    ],
+)
+def test_what_is_worth_knowing(change: Change, notice: tuple[str, str], tmp_path: Path) -> None:
+    """Notices, and no reason to refuse."""
+    report = judged(BundleKind.STABLE_DIFFUSION, tmp_path, change)
+
+    assert (findings(report), notices(report)) == ([], [notice])
+
+
+# --- what components say of each other ---------------------------------------------------------------------------
+
+
+def index(**entries: Any) -> Change:
+    return put("model_index.json", **entries)
+
+
+@pytest.mark.parametrize(
+    ("kind", "entries", "component"),
+    [
+        ("stable-diffusion", {"unet": ["diffusers", "UNetMotionModel"]}, "unet"),
+        ("stable-diffusion", {"vae": ["diffusers", "AutoencoderTiny"]}, "vae"),
+        ("stable-diffusion", {"text_encoder": ["transformers", "CLIPModel"]}, "text_encoder"),
+        ("stable-diffusion", {"tokenizer": ["transformers", "GPT2Tokenizer"]}, "tokenizer"),
+        ("stable-diffusion", {"scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]}, "scheduler"),
+        ("stable-diffusion", {"feature_extractor": ["transformers", "CLIPProcessor"]}, "feature_extractor"),
+        ("stable-diffusion", {"_class_name": "LatentConsistencyModelPipeline"}, "scheduler"),
+        ("stable-diffusion-xl", {"text_encoder_2": ["transformers", "CLIPTextModel"]}, "text_encoder_2"),
+        ("flux", {"text_encoder_2": ["transformers", "T5ForConditionalGeneration"]}, "text_encoder_2"),
+        ("flux", {"transformer": ["diffusers", "ChromaTransformer2DModel"]}, "transformer"),
+        ("flux", {"scheduler": ["diffusers", "EulerDiscreteScheduler"]}, "scheduler"),
+    ],
+)
+def test_classes_that_the_pipeline_cannot_use(kind: str, entries: Any, component: str, tmp_path: Path) -> None:
+    """Diffusers loads them, with a line in its log at most; the prompt fails, or is drawn as noise."""
+    report = judged(BundleKind(kind), tmp_path, index(**entries))
+
+    assert ("component_class_mismatch", component) in findings(report)
+
+
+@pytest.mark.parametrize(
+    ("kind", "entries"),
+    [
+        ("stable-diffusion", {"scheduler": ["diffusers", "EulerDiscreteScheduler"]}),
+        ("stable-diffusion", {"scheduler": ["diffusers", "LCMScheduler"]}),
+        ("stable-diffusion", {"tokenizer": ["transformers", "CLIPTokenizerFast"]}),
+        ("stable-diffusion", {"feature_extractor": ["transformers", "CLIPFeatureExtractor"]}),
+        ("flux", {"tokenizer_2": ["transformers", "T5TokenizerFast"]}),
+        ("pixart", {"transformer": ["diffusers", "Transformer2DModel"]}),
+    ],
+)
+def test_classes_that_may_stand_for_another(kind: str, entries: Any, tmp_path: Path) -> None:
+    """Another scheduler is the owner's choice; some classes have two names."""
+    assert findings(judged(BundleKind(kind), tmp_path, index(**entries))) == []
+
+
+def test_a_component_of_another_model(tmp_path: Path) -> None:
+    """A whole text encoder of another width: it loads, and the first prompt does not fit."""
+    write_bundle(BundleKind.STABLE_DIFFUSION_3, tmp_path / "other")
+
+    def exchange(root: Path) -> None:
+        shutil.rmtree(root / "text_encoder_2")
+        shutil.copytree(tmp_path / "other" / "text_encoder_3", root / "text_encoder_2")
+        put("text_encoder_2/config.json", d_model=99)(root)
+
+    said = findings(judged(BundleKind.FLUX, tmp_path / "bundle", exchange))
+
+    assert ("weights_shape_mismatch", "transformer/config.json") in said
+
+
+def test_a_unet_for_another_task(tmp_path: Path) -> None:
+    """Nine channels are for inpainting; SDXL's asks for what others do not tell."""
+    write_bundle(BundleKind.STABLE_DIFFUSION_INPAINT, tmp_path / "inpaint")
+    write_bundle(BundleKind.STABLE_DIFFUSION_XL, tmp_path / "xl")
+
+    def take_unet_of(name: str) -> Change:
+        def change(root: Path) -> None:
+            shutil.rmtree(root / "unet")
+            shutil.copytree(tmp_path / name / "unet", root / "unet")
+
+        return change
+
+    inpaint = judged(BundleKind.STABLE_DIFFUSION, tmp_path / "a", take_unet_of("inpaint"))
+    xl = judged(BundleKind.STABLE_DIFFUSION, tmp_path / "b", take_unet_of("xl"))
+
+    assert findings(inpaint) == [("unet_in_channels", UNET)]
+    assert ("component_class_mismatch", UNET) in findings(xl)
