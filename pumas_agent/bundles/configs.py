@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, Component, Rule, Unusable
-from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice
+from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice, shown
 from pumas_agent.bundles.tables import ComponentKind as Kind
 
 MODELS = (Kind.DIFFUSERS_MODEL, Kind.TRANSFORMERS_MODEL)
@@ -37,8 +37,8 @@ _DTYPES = frozenset(
         *("int8", "uint8", "int16", "int32", "int64", "bool"),
     }
 )
-_RELEASE = re.compile(r"\s*v?\d+(\.\d+)*([-_.]?[a-z]+[-_.]?\d*)*(\+[a-z0-9.]+)?\s*", re.IGNORECASE)
-"""About what `packaging.version` parses."""
+_RELEASE = re.compile(r"\s*v?\d++(\.\d+)*([-_.]?[a-z]++[-_.]?\d*+)*+(\+[a-z0-9.]+)?\s*", re.IGNORECASE)
+"""About what `packaging.version` parses; possessive, for a hostile text would be tried in all its divisions."""
 
 
 def config_name(component: Component) -> str | None:
@@ -119,7 +119,7 @@ def numbers_of_transformers_are_numbers(bundle: Bundle) -> Iterator[Problem]:
                 yield _no_number(path, name, document[name])
         size, heads = document.get("hidden_size"), document.get("num_attention_heads")
         if type(size) is int and type(heads) is int and (heads < 1 or size % heads):
-            what = f"{path} gives {heads} num_attention_heads for a hidden_size of {size}"
+            what = f"{path} gives {shown(heads)} num_attention_heads for a hidden_size of {shown(size)}"
             yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 
@@ -141,7 +141,7 @@ def quantization_can_be_loaded(bundle: Bundle) -> Iterator[Problem]:
             continue
         method = config.get("quant_method") if isinstance(config, dict) else None
         if method not in bundle.policy.quantization_backends:
-            what = f"{component.name} is quantized by {str(method)[:80]!r}"
+            what = f"{component.name} is quantized by {shown(method)}"
             yield fatal(FindingCode.QUANTIZED_BACKEND, what, path)
 
 
@@ -213,7 +213,7 @@ def _is_number(value: object) -> bool:
 
 
 def _no_number(path: str, name: str, value: object) -> Problem:
-    return fatal(FindingCode.INVALID_CONFIG_JSON, f"{path} gives {value!r:.40} for {name}", path)
+    return fatal(FindingCode.INVALID_CONFIG_JSON, f"{path} gives {shown(value)} for {name}", path)
 
 
 CONFIG_RULES: tuple[Rule, ...] = (

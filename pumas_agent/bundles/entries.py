@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, ComponentEntry
-from pumas_agent.bundles.findings import FindingCode, Problem, escaped, fatal, notice
+from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice, shown
 from pumas_agent.bundles.model_index import MODEL_INDEX
 from pumas_agent.bundles.pipeline import TEXT_TO_IMAGE, custom_code, leads_away
 from pumas_agent.bundles.tables import ComponentKind
@@ -164,7 +164,7 @@ def _is_null(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return escaped(repr(value)[:80])
+    return shown(value)
 
 
 ENTRY_RULES = (

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from reprlib import Repr
 
 from pumas_agent.contracts.bundles import AssetValidationError
+
+_SHOWN = Repr()
+_SHOWN.maxlevel = 2  # whatever is deeper may be deeper than Python can go
 
 
 class FindingCode(StrEnum):
@@ -103,6 +107,11 @@ def notice(code: FindingCode, message: str, path: str | None = None) -> Problem:
 def finding(code: FindingCode, message: str, path: str | None = None) -> AssetValidationError:
     """One finding; `path` is relative to the bundle root, None for the root itself."""
     return AssetValidationError(code=code.value, message=escaped(message), path=None if path is None else escaped(path))
+
+
+def shown(value: object) -> str:
+    """A value of any kind, depth and size, in a few words."""
+    return _SHOWN.repr(value)
 
 
 def escaped(text: str) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, Component, Rule, Unusable
 from pumas_agent.bundles.configs import PREPROCESSOR, config_name
-from pumas_agent.bundles.findings import FindingCode, Problem, fatal
+from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
 from pumas_agent.bundles.tables import ComponentKind as Kind
 from pumas_agent.bundles.tokenizers import TOKENIZER_CONFIG
+from pumas_agent.bundles.weights.config import MAX_SIZE
 
 _ALIKE = {
     "AutoencoderKL": ("AutoencoderTiny", "AsymmetricAutoencoderKL", "ConsistencyDecoderVAE"),
@@ -107,7 +108,9 @@ def safety_checker_sees_what_it_takes(bundle: Bundle) -> Iterator[Problem]:
         return
     if any(type(side) is int and side != takes for side in sides):
         path = eyes.path(PREPROCESSOR)
-        what = f"{path} makes pictures of {sides[0]} by {sides[1]}; the safety checker takes {takes!s:.20}"
+        what = (
+            f"{path} makes pictures of {shown(sides[0])} by {shown(sides[1])}; the safety checker takes {shown(takes)}"
+        )
         yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
 
 
@@ -216,7 +219,7 @@ def _number(bundle: Bundle, component: Component, key: str, default: int) -> int
     """What the config says, or what the class takes when it does not; None when nobody can tell."""
     config = _config(bundle, component)
     value = config.get(key, default) if config else None
-    return value if type(value) is int else None
+    return value if type(value) is int and abs(value) <= MAX_SIZE else None
 
 
 def _sum(numbers: Iterator[int | None]) -> int | None:

@@ -8,7 +8,7 @@ from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice
 from pumas_agent.bundles.model_index import CLASS_NAME, MODEL_INDEX
 
 TEXT_TO_IMAGE = "text-to-image"
-_RELEASE = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_RELEASE = re.compile(r"(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?")
 _PRIOR = re.compile(rb"^prior\s*:", re.MULTILINE)
 _MAX_README_BYTES = 1024 * 1024
 _PARTS = 2

@@ -7,7 +7,7 @@ A tokenizer without its files loads with a vocabulary of three words and draws a
 from collections.abc import Iterator
 
 from pumas_agent.bundles.bundle import Bundle, Component, Presence, Rule, Unusable
-from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice
+from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice, shown
 from pumas_agent.bundles.tables import ComponentKind
 from pumas_agent.bundles.vocabularies import check_slow_files, check_tokenizer_json, is_damaged
 
@@ -127,7 +127,7 @@ def _entries_are_usable(document: dict[str, object], path: str) -> Iterator[Prob
     decoder = document.get("added_tokens_decoder", {})
     if not isinstance(decoder, dict) or not all(isinstance(token, dict) for token in decoder.values()):
         yield fatal(FindingCode.INVALID_CONFIG_JSON, f"{path} has added_tokens_decoder without tokens", path)
-    if document.get("padding_side", "right") not in {"left", "right"}:
+    if document.get("padding_side", "right") not in ("left", "right"):
         yield fatal(FindingCode.INVALID_CONFIG_JSON, f"{path} has a padding_side that is neither left nor right", path)
 
 
@@ -135,8 +135,8 @@ def _length_is_usable(bundle: Bundle, component: Component, length: object) -> I
     path = component.path(TOKENIZER_CONFIG)
     most = _positions(bundle, component)
     if not isinstance(length, int) or isinstance(length, bool) or not 0 < length <= most:
-        shown = "no" if length is None else f"{length!r:.40} as"
-        what = f"{path} gives {shown} model_max_length; the text encoder takes at most {most} tokens"
+        given = "no" if length is None else f"{shown(length)} as"
+        what = f"{path} gives {given} model_max_length; the text encoder takes at most {most} tokens"
         yield fatal(FindingCode.TOKENIZER_CONFIG_MISSING, what, path)
 
 

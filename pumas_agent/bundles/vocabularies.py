@@ -6,16 +6,22 @@ full-size vocabulary takes longer to parse than all the rest of a bundle.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import msgspec
 
 from pumas_agent.bundles.bundle import LFS_MARKS, Bundle, Component, Unusable
-from pumas_agent.bundles.findings import FindingCode, Problem, fatal
+from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
 
 MAX_WHOLE_BYTES = 512 * 1024
 _MAX_BYTES = 64 * 1024 * 1024
+_MAX_LIST_BYTES = 16 * 1024 * 1024
+"""Of a file that is read item by item; the largest published have 5 MB."""
+_NUMBERS = 1 << 32
+"""`tokenizers` numbers words in 32 bits."""
 _EDGE_BYTES = 4096
 _LAST_NUMBER = re.compile(rb"(\d{1,9})\s*}$")
 _BASE_SYMBOLS = 2048
@@ -103,37 +109,40 @@ def _tokenizer(document: Any, class_name: str) -> None:
         raise _Wrong("has no model with a vocabulary")
     kind = model.get("type", _MODELS.get(class_name, "BPE"))
     if kind not in _KNOWN_MODELS or kind != _MODELS.get(class_name, kind):
-        raise _Wrong(f"has a model of the type {kind!r:.40}, which {class_name} does not read")
+        raise _Wrong(f"has a model of the type {shown(kind)}, which {class_name} does not read")
     if kind == "BPE":
-        _byte_pairs(_words(model["vocab"]), model.get("merges"), str(model.get("continuing_subword_prefix") or ""))
+        _byte_pairs(_words(model["vocab"]), model.get("merges"), model.get("continuing_subword_prefix"))
     elif kind == "Unigram":
         _unigrams(model["vocab"], model.get("unk_id"))
     else:
         _words(model["vocab"])
 
 
-def _byte_pairs(words: Mapping[str, int], merges: Any, prefix: str) -> None:
+def _byte_pairs(words: Mapping[str, int], merges: Any, prefix: Any) -> None:
     if not isinstance(merges, list):
         raise _Wrong("has no merges")
-    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
-    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair) for pair in pairs):  # noqa: PLR2004
-        raise _Wrong("has a merge that is no pair")
-    _merges_fit(words, pairs, prefix)
+    if prefix is not None and not isinstance(prefix, str):
+        raise _Wrong("has a continuing_subword_prefix that is no text")
+    pairs = (merge.split(" ", 2) if isinstance(merge, str) else merge for merge in merges)
+    _merges_fit(words, pairs, prefix or "")
 
 
-def _merges_fit(words: Mapping[str, int], pairs: Sequence[Sequence[str]], prefix: str = "") -> None:
+def _merges_fit(words: Mapping[str, int], pairs: Iterable[Any], prefix: str = "") -> None:
     """Each merge is of two words of the vocabulary, and gives a third one (`tokenizers`: Token … out of vocabulary)."""
-    if not pairs:
-        raise _Wrong("has no merges: words would be read letter by letter", FindingCode.TOKENIZER_MERGES_EMPTY)
-    numbers = []
-    for left, right in pairs:
+    numbers = array("Q")
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):  # noqa: PLR2004
+            raise _Wrong("has a merge that is no pair of words")
+        left, right = pair
         merged = left + right.removeprefix(prefix)
         for word in (left, right, merged):
             if word not in words:
                 raise _Wrong(f"has a merge with {word[:40]!r}, which is not in the vocabulary")
         numbers.append(words[merged])
+    if not numbers:
+        raise _Wrong("has no merges: words would be read letter by letter", FindingCode.TOKENIZER_MERGES_EMPTY)
     # A trained vocabulary numbers its merges in their order: another word right behind the last is a lost merge.
-    in_order = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    in_order = all(number == numbers[0] + place for place, number in enumerate(numbers))
     after = next((word for word, number in words.items() if number == numbers[-1] + 1), None)
     if in_order and len(numbers) > 1 and after is not None and not after.startswith("<") and len(after) > 1:
         raise _Wrong(f"ends before the merge that gives {after[:40]!r}")
@@ -154,9 +163,7 @@ def _unigrams(pieces: Any, unknown: Any) -> None:
 def _words(vocabulary: Any) -> Mapping[str, int]:
     if not isinstance(vocabulary, dict) or not vocabulary:
         raise _Wrong("has an empty vocabulary")
-    if not all(
-        isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in vocabulary.values()
-    ):
+    if not all(type(number) is int and 0 <= number < _NUMBERS for number in vocabulary.values()):
         raise _Wrong("has words without a number")
     return vocabulary
 
@@ -168,7 +175,7 @@ def _vocabulary(bundle: Bundle, path: str) -> Mapping[str, int] | None:
 
 
 def _merges(bundle: Bundle, path: str, vocabulary: str, words: Mapping[str, int] | None) -> None:
-    content = bundle.read(path, _MAX_BYTES)
+    content = bundle.read(path, _MAX_LIST_BYTES)
     if not content:
         raise _Wrong("is empty: words would be read letter by letter", FindingCode.TOKENIZER_MERGES_EMPTY)
     _not_a_pointer(content)
@@ -180,13 +187,10 @@ def _merges(bundle: Bundle, path: str, vocabulary: str, words: Mapping[str, int]
     if words is None:  # cut off in the middle of a line, perhaps: only the whole vocabulary tells
         words = _words(_json(bundle.read(vocabulary, _MAX_BYTES)))
     try:
-        lines = content.decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
+        lines = (line.decode().removesuffix("\n").removesuffix("\r") for line in BytesIO(content))
+        _merges_fit(words, (line.split(" ", 2) for line in lines if not line.startswith("#version")))
     except UnicodeDecodeError as error:
         raise _Wrong("is not text in UTF-8") from error
-    pairs = [line.split(" ") for line in lines if not line.startswith("#version")]
-    if not all(len(pair) == 2 for pair in pairs):  # noqa: PLR2004 - a merge is of two
-        raise _Wrong("has a line that is not two words")
-    _merges_fit(words, pairs)
 
 
 def _last_number(bundle: Bundle, path: str) -> int:
@@ -198,7 +202,7 @@ def _last_number(bundle: Bundle, path: str) -> int:
 
 def _sentencepiece(bundle: Bundle, path: str) -> None:
     """A serialized `ModelProto`: fields one after the other, the last of which ends where the file does."""
-    content = bundle.read(path, _MAX_BYTES)
+    content = bundle.read(path, _MAX_LIST_BYTES)
     if not content:
         raise _Wrong("is empty")
     _not_a_pointer(content)

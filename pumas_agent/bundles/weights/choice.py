@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, Component, Presence, Unusable
-from pumas_agent.bundles.findings import FindingCode, Problem, fatal
+from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
 from pumas_agent.bundles.tables import ComponentKind
 
 WEIGHT_KINDS = (ComponentKind.DIFFUSERS_MODEL, ComponentKind.TRANSFORMERS_MODEL)
@@ -158,10 +158,10 @@ def _named_by_config(bundle: Bundle, component: Component) -> Any:
 def _explicit(bundle: Bundle, component: Component, named: Any) -> Choice:
     config = component.path("config.json")
     if not isinstance(named, str) or not named.endswith((".safetensors", f".safetensors{_INDEX}", "adapter_model.bin")):
-        what = f"{config} names {named!r:.100} as its weights, which is no safetensors file"
+        what = f"{config} names {shown(named)} as its weights, which is no safetensors file"
         raise Unusable(fatal(FindingCode.MISSING_WEIGHTS, what, config))
     if posixpath.normpath(named).startswith(("/", "../")):
-        what = f"{config} names {named!r:.100} as its weights, outside of its folder"
+        what = f"{config} names {shown(named)} as its weights, outside of its folder"
         raise Unusable(fatal(FindingCode.PATH_ESCAPE, what, config))
     path = component.path(named)
     if not bundle.is_file(path):

@@ -3,6 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pumas_agent.bundles.findings import shown
+
+MAX_SIZE = (1 << 63) - 1
+"""Of a size in torch."""
+
 
 class NotKnown(Exception):
     """The config asks for something of which it is not known here what tensors it needs."""
@@ -43,7 +48,7 @@ class ModelConfig:
             return int(value)
         if isinstance(value, int):
             raise NotKnown(key)
-        raise Misfit(f"{key} is {value!r:.50}, which is no natural number")
+        raise Misfit(f"{key} is {shown(value)}, which is no natural number")
 
     def optional(self, key: str) -> int | None:
         """A natural number, or None for null; raises Misfit as `natural`."""
@@ -58,7 +63,7 @@ class ModelConfig:
         """
         value = self.value(key)
         if not isinstance(value, list | tuple):
-            raise Misfit(f"{key} is {value!r:.50}, which is no list")
+            raise Misfit(f"{key} is {shown(value)}, which is no list")
         if not value or not _is_list_of(value, int) or not all(map(_is_natural, value)):
             raise NotKnown(key)
         return tuple(value)
@@ -118,7 +123,7 @@ class ModelConfig:
 
 
 def _is_natural(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SIZE
 
 
 def _is_list_of(value: Any, kind: type) -> bool:

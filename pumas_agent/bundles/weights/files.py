@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pumas_agent.bundles.bundle import Bundle, Unusable
 from pumas_agent.bundles.findings import Problem
 from pumas_agent.bundles.weights.pickles import check_pickle
-from pumas_agent.bundles.weights.safetensors import Tensors, read_header
+from pumas_agent.bundles.weights.safetensors import MAX_HEADER_BYTES, Tensors, read_header
 
 SAFETENSORS = ".safetensors"
 
@@ -30,6 +30,7 @@ class WeightFiles:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._known: dict[str, WeightFile | Problem] = {}
+        self._header_bytes_left = MAX_HEADER_BYTES  # of all together: ten thousand shards may have the limit each
 
     def read(self, path: str) -> WeightFile:
         """The file at a path relative to the bundle root; its name decides how it is read, as in both libraries.
@@ -49,6 +50,7 @@ class WeightFiles:
 
     def _read(self, path: str) -> WeightFile:
         if path.endswith(SAFETENSORS):
-            header = read_header(self._bundle, path)
+            header = read_header(self._bundle, path, self._header_bytes_left)
+            self._header_bytes_left -= header.header_bytes
             return WeightFile(header.size_bytes, header.tensors, header.parameters)
         return WeightFile(check_pickle(self._bundle, path), None)

@@ -119,8 +119,11 @@ def _sd3(config: ModelConfig) -> Iterator[Layers]:
     inputs, patch = config.natural("in_channels"), config.natural("patch_size")
     outputs = config.optional("out_channels")
     dual, normed = config.value("dual_attention_layers"), config.value("qk_norm")
-    if not isinstance(dual, list) or normed not in (None, "rms_norm"):
+    if not isinstance(dual, list) or not all(isinstance(number, int) for number in dual):
         raise NotKnown("dual_attention_layers")
+    if normed not in (None, "rms_norm"):
+        raise NotKnown("qk_norm")
+    dual = frozenset(dual)
     yield conv("pos_embed.proj", inputs, size, patch)
     yield [("pos_embed.pos_embed", (1, config.natural("pos_embed_max_size") ** 2, size))]
     yield linear("proj_out", size, patch**2 * (inputs if outputs is None else outputs))

@@ -73,10 +73,11 @@ class Header:
     """How many numbers, by the dtype they are stored in."""
     size_bytes: int
     """Of the whole file."""
+    header_bytes: int
 
 
-def read_header(bundle: Bundle, path: str) -> Header:
-    """The header of a file that safetensors accepts.
+def read_header(bundle: Bundle, path: str, limit: int = MAX_HEADER_BYTES) -> Header:
+    """The header of a file that safetensors accepts, of at most `limit` bytes.
 
     Raises:
         Unusable: it cannot be read, or safetensors would refuse it.
@@ -94,6 +95,9 @@ def read_header(bundle: Bundle, path: str) -> Header:
             raise _invalid(path, "does not start with the length of a safetensors header")
         if _LENGTH_BYTES + length > size:
             raise _invalid(path, f"has {size:,} bytes, fewer than its safetensors header")
+        if length > limit:
+            what = f"{path} has a header of {length:,} bytes, too many with those of the other files"
+            raise Unusable(fatal(FindingCode.FILE_TOO_LARGE, what, path))
         content = _read(descriptor, length)
     try:
         tensors = parse(content)
@@ -110,7 +114,7 @@ def read_header(bundle: Bundle, path: str) -> Header:
     if end < size:
         what = f"{path} has {size - end:,} bytes behind its last tensor; safetensors refuses it"
         raise Unusable(fatal(FindingCode.WEIGHTS_SIZE_MISMATCH, what, path))
-    return Header(tensors, parameters, size)
+    return Header(tensors, parameters, size, length)
 
 
 def parse(content: bytes) -> Tensors:

@@ -1,5 +1,6 @@
 """Owns the tensors of `UNet2DConditionModel`, as diffusers 0.42 builds it from a config."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -214,12 +215,12 @@ def _attending(config: ModelConfig, key: str, known: Mapping[str, bool], count: 
     return [known[kind] for kind in kinds]
 
 
-def _each(depth: Any, count: int) -> Sequence[int]:
-    """The depth of each attention in a block: one for all, or a list."""
-    each = [depth] * count if isinstance(depth, int) else depth
-    if not isinstance(each, list) or len(each) < count or not all(isinstance(item, int) and item >= 0 for item in each):
+def _each(depth: Any, count: int) -> Mapping[int, int]:
+    """The depth of each attention in a block by its place: one for all, however many the config asks for, or a list."""
+    each = depth if isinstance(depth, list) else [depth]
+    if not all(isinstance(item, int) and item >= 0 for item in each) or (isinstance(depth, list) and len(each) < count):
         raise NotKnown("transformer_layers_per_block")
-    return each
+    return dict(enumerate(each)) if isinstance(depth, list) else defaultdict(lambda: depth)
 
 
 def _pointwise(name: str, inputs: int, outputs: int) -> Layers:

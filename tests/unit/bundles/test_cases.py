@@ -1,6 +1,6 @@
 """Deliberately damaged bundles: what is said of each, against what the real library made of it.
 
-Owns the comparison. The changes stand in `tests.cases`; what diffusers 0.42.1 with transformers 5.23.0 did with each, when
+Owns the comparison. The changes stand in `tests.cases`, and what diffusers 0.42.1 did with each, when
 it was loaded with `DiffusionPipeline.from_pretrained` and asked for one picture, in tests/data.
 """
 
