@@ -94,6 +94,15 @@ class _Story:
             asked=True,
         )
         self._regain("Its owner puts the unet back", "bundle_incomplete", lambda: unet_aside.rename(unet))
+        weights = unet / "diffusion_pytorch_model.safetensors"
+        whole = weights.read_bytes()
+        self._lose(
+            "A full disk cuts off the weights of the unet, and a runtime asks at once",
+            "bundle_incomplete",
+            lambda: os.truncate(weights, len(whole) // 2),
+            asked=True,
+        )
+        self._regain("Its owner fetches them again", "bundle_incomplete", lambda: weights.write_bytes(whole))
         moved = self._aside / self._home.name
         self._lose(
             "Its owner moves the whole bundle away, and nobody asks",

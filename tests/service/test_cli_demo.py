@@ -49,6 +49,8 @@ def test_the_demo_shows_that_the_agent_knows(temporary: Path) -> None:
         ["registered", "valid"],
         ["refused", "alert", "hint"],
         ["cleared", "valid"],
+        ["refused", "alert", "hint"],
+        ["cleared", "valid"],
         ["alert", "hint", "refused"],
         ["cleared", "valid"],
         ["agent", "refused"],

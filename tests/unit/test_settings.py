@@ -1,5 +1,6 @@
 """The settings: where they come from, which wins, and what is said about a mistake."""
 
+import os
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import pytest
 
 from pumas_agent.contracts.errors import SettingsInvalid
 from pumas_agent.contracts.rpc import SOCKET_PATH_MAX
-from pumas_agent.settings import Settings, load_settings
+from pumas_agent.settings import Settings, load_bundle_settings, load_settings
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "pumas-agent.toml"
 
@@ -237,3 +238,36 @@ def test_the_example_file_shows_every_setting_with_its_default(home: Path) -> No
     assert named == {section: set(content) for section, content in settings.model_dump().items()}
     if sys.platform != "darwin":
         assert settings == _load(home)
+
+
+def test_lists_and_tables_from_the_environment(home: Path) -> None:
+    """A list has commas, folders are listed as in PATH, and a table is a JSON object."""
+    settings = load_settings(
+        None,
+        {
+            "HOME": str(home),
+            "PUMAS_AGENT_BUNDLES__QUANTIZATION_BACKENDS": "bitsandbytes, gguf",
+            "PUMAS_AGENT_BUNDLES__SEARCH_ROOTS": f"/a{os.pathsep}/b",
+            "PUMAS_AGENT_BUNDLES__EXTRA_PIPELINES": '{"NewPipeline": {"task": "text-to-image", "required": ["unet"]}}',
+        },
+        {},
+    ).bundles
+
+    assert settings.quantization_backends == ("bitsandbytes", "gguf")
+    assert settings.search_roots == (Path("/a"), Path("/b"))
+    assert settings.extra_pipelines["NewPipeline"].required == ("unet",)
+
+
+def test_a_problem_within_a_table_says_who_gave_it(home: Path) -> None:
+    """The file, and the place in the setting."""
+    with pytest.raises(SettingsInvalid, match=r"named\.toml: bundles\.extra_pipelines\.X\.task"):
+        _load(home, text='[bundles.extra_pipelines.X]\nrequired = ["unet"]\n')
+
+
+def test_the_settings_of_bundles_alone(home: Path) -> None:
+    """Who judges a folder needs no socket: a path that is too long for one is no reason to stop."""
+    environ = {"HOME": str(home), "PUMAS_AGENT_SOCKET": "/x" * 100, "PUMAS_AGENT_BUNDLES__CUSTOM_CODE": "allow"}
+
+    assert load_bundle_settings(None, environ, {"bundles": {"depth": "structure"}}).custom_code == "allow"
+    with pytest.raises(SettingsInvalid, match=r"bundles\.depth"):
+        load_bundle_settings(None, environ, {"bundles": {"depth": "deep"}})
