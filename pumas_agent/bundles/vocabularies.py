@@ -6,7 +6,6 @@ full-size vocabulary takes longer to parse than all the rest of a bundle.
 
 import os
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -20,8 +19,6 @@ MAX_WHOLE_BYTES = 512 * 1024
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_LIST_BYTES = 16 * 1024 * 1024
 """Of a file that is read item by item; the largest published have 5 MB."""
-_NUMBERS = 1 << 32
-"""`tokenizers` numbers words in 32 bits."""
 _EDGE_BYTES = 4096
 _LAST_NUMBER = re.compile(rb"(\d{1,9})\s*}$")
 _BASE_SYMBOLS = 2048
@@ -129,7 +126,8 @@ def _byte_pairs(words: Mapping[str, int], merges: Any, prefix: Any) -> None:
 
 def _merges_fit(words: Mapping[str, int], pairs: Iterable[Any], prefix: str = "") -> None:
     """Each merge is of two words of the vocabulary, and gives a third one (`tokenizers`: Token … out of vocabulary)."""
-    numbers = array("Q")
+    first = last = None
+    in_order, count = True, 0
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):  # noqa: PLR2004
             raise _Wrong("has a merge that is no pair of words")
@@ -138,13 +136,15 @@ def _merges_fit(words: Mapping[str, int], pairs: Iterable[Any], prefix: str = ""
         for word in (left, right, merged):
             if word not in words:
                 raise _Wrong(f"has a merge with {word[:40]!r}, which is not in the vocabulary")
-        numbers.append(words[merged])
-    if not numbers:
+        last = words[merged]
+        first = last if first is None else first
+        in_order = in_order and last == first + count
+        count += 1
+    if last is None:
         raise _Wrong("has no merges: words would be read letter by letter", FindingCode.TOKENIZER_MERGES_EMPTY)
     # A trained vocabulary numbers its merges in their order: another word right behind the last is a lost merge.
-    in_order = all(number == numbers[0] + place for place, number in enumerate(numbers))
-    after = next((word for word, number in words.items() if number == numbers[-1] + 1), None)
-    if in_order and len(numbers) > 1 and after is not None and not after.startswith("<") and len(after) > 1:
+    after = next((word for word, number in words.items() if number == last + 1), None)
+    if in_order and count > 1 and after is not None and not after.startswith("<") and len(after) > 1:
         raise _Wrong(f"ends before the merge that gives {after[:40]!r}")
 
 
@@ -163,7 +163,7 @@ def _unigrams(pieces: Any, unknown: Any) -> None:
 def _words(vocabulary: Any) -> Mapping[str, int]:
     if not isinstance(vocabulary, dict) or not vocabulary:
         raise _Wrong("has an empty vocabulary")
-    if not all(type(number) is int and 0 <= number < _NUMBERS for number in vocabulary.values()):
+    if not all(type(number) is int and number >= 0 for number in vocabulary.values()):
         raise _Wrong("has words without a number")
     return vocabulary
 
@@ -259,7 +259,7 @@ def _json(content: bytes) -> Any:
     _not_a_pointer(content)
     try:
         return msgspec.json.decode(content)  # strict, as the parser of `tokenizers` is: no NaN
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _Wrong(f"is not JSON: {error}") from error
 
 

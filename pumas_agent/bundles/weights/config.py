@@ -41,9 +41,10 @@ class ModelConfig:
 
         Raises:
             NotKnown: it is something that Python may take for one.
-            Misfit: it is a text, a fraction, null or the like, of which torch makes no layer.
+            Misfit: it is a text, a fraction, null, too large or the like, of which torch makes no layer.
         """
         value = self.value(key)
+        _require_size(key, value)
         if _is_natural(value):
             return int(value)
         if isinstance(value, int):
@@ -59,11 +60,12 @@ class ModelConfig:
 
         Raises:
             NotKnown: it is a list of something else.
-            Misfit: it is no list.
+            Misfit: it is no list, or one is too large.
         """
         value = self.value(key)
         if not isinstance(value, list | tuple):
             raise Misfit(f"{key} is {shown(value)}, which is no list")
+        _require_size(key, *value)
         if not value or not _is_list_of(value, int) or not all(map(_is_natural, value)):
             raise NotKnown(key)
         return tuple(value)
@@ -73,9 +75,11 @@ class ModelConfig:
 
         Raises:
             NotKnown: it is something else.
-            Misfit: the list is for more blocks or for fewer (`UNet2DConditionModel._check_config` raises).
+            Misfit: it is too large, or the list is for more blocks or for fewer
+                (`UNet2DConditionModel._check_config` raises).
         """
         value = self.value(key)
+        _require_size(key, *(value if isinstance(value, list) else [value]))
         if _is_natural(value):
             return (value,) * count
         if not _is_list_of(value, int) or not all(map(_is_natural, value)):
@@ -122,8 +126,14 @@ class ModelConfig:
                 raise NotKnown(key)
 
 
+def _require_size(key: str, *values: Any) -> None:
+    for value in values:
+        if isinstance(value, int) and value > MAX_SIZE:
+            raise Misfit(f"{key} is {shown(value)}, too large for a size")
+
+
 def _is_natural(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SIZE
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_list_of(value: Any, kind: type) -> bool:

@@ -6,8 +6,10 @@ import os
 import shutil
 import socket
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from pumas_agent.bundles import Depth, Policy, StatSignature, identity_of, look, validate
 from pumas_agent.contracts.bundles import BundleReport
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
+from pumas_agent.demo.bundles import BundleKind, write_bundle
 
 NOBODY = 65534
 CLASS_NAME = "StableDiffusionPipeline"
@@ -225,6 +228,73 @@ def test_looking_changes_nothing(bundle: Path) -> None:
     assert [bundle, *sorted(bundle.rglob("*"))] == paths
     assert [(path, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in paths] == before
     assert [path.read_bytes() for path in paths if path.is_file()] == contents
+
+
+HOSTILE_SETTINGS: list[tuple[BundleKind, str, str, Any]] = [
+    (BundleKind.STABLE_DIFFUSION, "tokenizer/tokenizer_config.json", "padding_side", []),
+    (BundleKind.STABLE_DIFFUSION, "unet/config.json", "_diffusers_version", f"0{'a' * 100_000}!"),
+    (BundleKind.STABLE_DIFFUSION, "unet/config.json", "layers_per_block", 10**30),
+    (BundleKind.STABLE_DIFFUSION, "unet/config.json", "layers_per_block", 10**15),
+    (BundleKind.STABLE_DIFFUSION, "unet/config.json", "block_out_channels", [10**4000, 10**4000]),
+    (BundleKind.FLUX, "transformer/config.json", "attention_head_dim", 10**4299),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "key", "value"), HOSTILE_SETTINGS, ids=lambda given: f"{given!s:.20}")
+def test_a_setting_of_any_kind_and_size(kind: BundleKind, path: str, key: str, value: Any, tmp_path: Path) -> None:
+    """A list for a word, a text that defeats a pattern, numbers without measure: a finding, at once, no exception."""
+    root = tmp_path / "bundle"
+    write_bundle(kind, root)
+    settings = json.loads((root / path).read_text())
+    (root / path).write_text(json.dumps({**settings, key: value}))
+
+    report = validate(root)
+
+    wrong = {"invalid_config_json", "weights_incomplete", "weights_shape_mismatch"}
+    assert {finding.code for finding in report.findings} & wrong
+
+
+def test_a_version_of_a_thousand_digits(bundle: Path) -> None:
+    """Python turns no text of more than 4,300 digits into a number; such a version is none, and nothing else."""
+    index = json.loads((bundle / "model_index.json").read_text())
+    (bundle / "model_index.json").write_text(json.dumps({**index, "_diffusers_version": f"{'9' * 5000}.1"}))
+
+    assert validate(bundle).is_valid
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 3))
+def test_a_setting_that_is_nested_as_deep_as_json_goes(depth: int, bundle: Path) -> None:
+    """What could just be read may be too deep to be shown: it is shown in part."""
+    config = bundle / "vae" / "config.json"
+    nested = f"{'[' * depth}{']' * depth}"
+    config.write_text(f'{config.read_text().rstrip()[:-1]}, "scaling_factor": {nested}}}')
+
+    assert ("invalid_config_json", "vae/config.json") in said(validate(bundle))
+
+
+@pytest.mark.parametrize("line", [b"\n", b" "])
+def test_merges_are_not_spread_out_in_memory(line: bytes, tmp_path: Path) -> None:
+    """15 MB of nothing in merges.txt would be gigabytes as lists of words; the first wrong line ends the reading."""
+    write_bundle(BundleKind.STABLE_DIFFUSION, tmp_path / "bundle")
+    (tmp_path / "bundle" / "tokenizer" / "merges.txt").write_bytes(line * 15_000_000)
+    tracemalloc.start()
+
+    report = validate(tmp_path / "bundle")
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ("invalid_tokenizer_files", "tokenizer/merges.txt") in said(report)
+    assert peak < 100_000_000
+
+
+def test_headers_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand shards may each have a header of the largest size: of all together no more is read."""
+    write_bundle(BundleKind.STABLE_DIFFUSION, tmp_path / "bundle")
+    monkeypatch.setattr("pumas_agent.bundles.weights.files.MAX_HEADER_BYTES", 1000)
+
+    codes = {finding.code for finding in validate(tmp_path / "bundle").findings}
+
+    assert codes == {"file_too_large"}
 
 
 json_values = st.recursive(
