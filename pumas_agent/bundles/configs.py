@@ -107,18 +107,20 @@ def numbers_are_numbers(bundle: Bundle) -> Iterator[Problem]:
                 yield _no_number(path, name, document[name])
     for component, path, document in _documents(bundle, (Kind.DIFFUSERS_MODEL,)):
         scale = document.get("scaling_factor", 1)
-        if component.name == "vae" and (not _is_number(scale) or scale == 0):
+        if component.class_name == "AutoencoderKL" and (not _is_number(scale) or scale == 0):
             yield _no_number(path, "scaling_factor", scale)
 
 
 def numbers_of_transformers_are_numbers(bundle: Bundle) -> Iterator[Problem]:
     """Transformers 5 checks the types of a config when it reads it (`StrictDataclassFieldValidationError`)."""
-    for _, path, document in _documents(bundle, (Kind.TRANSFORMERS_MODEL,)):
+    for component, path, document in _documents(bundle, (Kind.TRANSFORMERS_MODEL,)):
         for name in _FRACTIONS:
             if document.get(name) is not None and not _is_number(document[name]):
                 yield _no_number(path, name, document[name])
         size, heads = document.get("hidden_size"), document.get("num_attention_heads")
-        if type(size) is int and type(heads) is int and (heads < 1 or size % heads):
+        if not component.class_name.startswith("CLIP") or type(size) is not int or type(heads) is not int:
+            continue
+        if heads < 1 or size % heads:
             what = f"{path} gives {shown(heads)} num_attention_heads for a hidden_size of {shown(size)}"
             yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 

@@ -73,7 +73,7 @@ def _side_file(bundle: Bundle, path: str) -> Iterator[Problem]:
         yield unusable.problem
         return
     for name, value in document.items():
-        if name.endswith("_token") and not isinstance(value, str | dict):
+        if name.endswith("_token") and not isinstance(value, str | dict | None):
             what = f"{path} gives {name[:80]!r} a value that is no token"
             yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
             return

@@ -26,8 +26,8 @@ from pumas_agent.bundles.walk import Tree, walk
 from pumas_agent.bundles.weights import examine
 from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 
-MAX_NOTICES = 100
-"""Of one code; more are counted. Fatal findings are bounded by the components of a pipeline."""
+MAX_FINDINGS, MAX_NOTICES = 1000, 100
+"""Of one code; more are counted."""
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -123,20 +123,21 @@ def _said(rule: Rule, bundle: Bundle) -> Iterator[Problem]:
 
 def _with_problems(report: BundleReport, problems: Iterable[Problem]) -> BundleReport:
     ordered = without_duplicates(problems)
-    findings = tuple(problem.finding for problem in ordered if problem.fatal)
+    findings = [problem.finding for problem in ordered if problem.fatal]
     notices = [problem.finding for problem in ordered if not problem.fatal]
-    return report.model_copy(update={"findings": findings, "notices": tuple(_bounded(notices))})
+    bounded = {"findings": _bounded(findings, MAX_FINDINGS), "notices": _bounded(notices, MAX_NOTICES)}
+    return report.model_copy(update=bounded)
 
 
-def _bounded(notices: list[AssetValidationError]) -> Iterator[AssetValidationError]:
-    by_code = sorted(notices, key=lambda said: said.code)  # stable: within a code the order stays
+def _bounded(said: list[AssetValidationError], limit: int) -> tuple[AssetValidationError, ...]:
+    by_code = sorted(said, key=lambda one: one.code)  # stable: within a code the order stays
     kept: list[AssetValidationError] = []
-    for code, group in groupby(by_code, key=lambda said: said.code):
+    for code, group in groupby(by_code, key=lambda one: one.code):
         same = list(group)
-        kept += same[:MAX_NOTICES]
-        if len(same) > MAX_NOTICES:
-            kept.append(finding(FindingCode(code), f"and {len(same) - MAX_NOTICES} more of these"))
-    return iter(sorted(kept, key=lambda said: said.sort_key))
+        kept += same[:limit]
+        if len(same) > limit:
+            kept.append(finding(FindingCode(code), f"and {len(same) - limit} more of these"))
+    return tuple(sorted(kept, key=lambda one: one.sort_key))
 
 
 def _root_of(tree: Tree) -> tuple[Path, AssetValidationError | None]:

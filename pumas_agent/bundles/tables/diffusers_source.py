@@ -140,6 +140,7 @@ def _annotated(annotation: ast.expr | None) -> list[str]:
 
 
 def _scheduler_needs(known: ClassSource) -> list[str]:
+    """What the class uses of its scheduler; what hangs on a question about the scheduler is left out."""
     assert known.node is not None
     used: set[str] = set()
     asked: set[str] = set()
@@ -149,6 +150,8 @@ def _scheduler_needs(known: ClassSource) -> list[str]:
                 used.add(name)
             case ast.Call(func=ast.Name("hasattr" | "getattr"), args=[_, ast.Constant(value=str(name)), *_]):
                 asked.add(name)
+            case ast.If(test=test) | ast.IfExp(test=test) if "self.scheduler" in ast.unparse(test):
+                asked |= {inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute)}
             case ast.Call(func=func) if last_name(func) in {"retrieve_timesteps", "set_timesteps"}:
                 used |= {f"set_timesteps({keyword.arg})" for keyword in node.keywords if keyword.arg in _PASSED}
     wanted = {*_ASKED, *(f"set_timesteps({name})" for name in _PASSED)}
