@@ -3,6 +3,7 @@
 What a config says of weights is compared with them in `weights`; what components say of each other, in `fits`.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,6 +31,7 @@ _SAYS_A_SCHEDULE = frozenset(
 """Parameters of which every scheduler that diffusers saves has one."""
 _SAYS_NOTHING = frozenset({"image_processor_type", "feature_extractor_type", "processor_class", "tokenizer_class"})
 _FRACTIONS = ("attention_dropout", "initializer_range", "initializer_factor", "layer_norm_eps", "layer_norm_epsilon")
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _DTYPES = frozenset(
     {
         *("float16", "bfloat16", "float32", "float64", "half", "float", "double"),
@@ -117,12 +119,21 @@ def numbers_of_transformers_are_numbers(bundle: Bundle) -> Iterator[Problem]:
         for name in _FRACTIONS:
             if document.get(name) is not None and not _is_number(document[name]):
                 yield _no_number(path, name, document[name])
+        for name in _TOKENS:
+            number = document.get(name)
+            if not isinstance(number, int | list | None) or (number is None and _must_end(component, name, document)):
+                yield _no_number(path, name, number)
         size, heads = document.get("hidden_size"), document.get("num_attention_heads")
         if not component.class_name.startswith("CLIP") or type(size) is not int or type(heads) is not int:
             continue
         if heads < 1 or size % heads:
             what = f"{path} gives {shown(heads)} num_attention_heads for a hidden_size of {shown(size)}"
             yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+
+
+def _must_end(component: Component, name: str, document: dict[str, Any]) -> bool:
+    """A CLIP text encoder looks for the end of the prompt by its number."""
+    return component.class_name.startswith("CLIPText") and name == "eos_token_id" and name in document
 
 
 def dtypes_are_known(bundle: Bundle) -> Iterator[Problem]:
@@ -211,7 +222,7 @@ def _says(key: str) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
 def _no_number(path: str, name: str, value: object) -> Problem:

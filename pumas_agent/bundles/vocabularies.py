@@ -31,6 +31,7 @@ _TOP_LEVEL = frozenset(
     }
 )
 """What tokenizer.json may hold; the parser of `tokenizers` refuses anything else."""
+_OF_A_TOKEN = frozenset({"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"})
 _MODELS = {
     "CLIPTokenizer": "BPE",
     "GPT2Tokenizer": "BPE",
@@ -99,8 +100,11 @@ def _tokenizer(document: Any, class_name: str) -> None:
         raise _Wrong(f"has {min(unknown)[:80]!r}, which no tokenizer has")
     if document.get("version", "1.0") != "1.0":
         raise _Wrong("is of a version that nobody reads")
-    if not isinstance(document.get("added_tokens"), list):
-        raise _Wrong("has no added_tokens")
+    added = document.get("added_tokens")
+    if not isinstance(added, list) or not all(
+        isinstance(token, dict) and token.keys() >= _OF_A_TOKEN for token in added
+    ):
+        raise _Wrong("has no added_tokens, or some that are none")
     model = document.get("model")
     if not isinstance(model, dict) or "vocab" not in model:
         raise _Wrong("has no model with a vocabulary")
@@ -168,10 +172,17 @@ def _words(vocabulary: Any) -> Mapping[str, int]:
     return vocabulary
 
 
+def _numbered(vocabulary: Any) -> Mapping[str, int]:
+    """The words of a vocab.json; what has no number is no word to `tokenizers`, and no reason to refuse the file."""
+    if not isinstance(vocabulary, dict):
+        raise _Wrong("holds no JSON object")
+    return _words({word: number for word, number in vocabulary.items() if type(number) in (int, float)})
+
+
 def _vocabulary(bundle: Bundle, path: str) -> Mapping[str, int] | None:
     """The words of a vocab.json; None for a large one, of which only the ends are looked at."""
     content = _content(bundle, path, _whole_vocabulary)
-    return None if content is None else _words(_json(content))
+    return None if content is None else _numbered(_json(content))
 
 
 def _merges(bundle: Bundle, path: str, vocabulary: str, words: Mapping[str, int] | None) -> None:
@@ -185,7 +196,7 @@ def _merges(bundle: Bundle, path: str, vocabulary: str, words: Mapping[str, int]
             raise _Wrong(f"has {missing} merges less than there are words in vocab.json")
         return
     if words is None:  # cut off in the middle of a line, perhaps: only the whole vocabulary tells
-        words = _words(_json(bundle.read(vocabulary, _MAX_BYTES)))
+        words = _numbered(_json(bundle.read(vocabulary, _MAX_BYTES)))
     try:
         lines = (line.decode().removesuffix("\n").removesuffix("\r") for line in BytesIO(content))
         _merges_fit(words, (line.split(" ", 2) for line in lines if not line.startswith("#version")))

@@ -130,7 +130,7 @@ def _tree(random: Random, root: Path, files: list[Path]) -> str:
     if way == "renamed":
         path.rename(path.with_name(random.choice(ODD_NAMES)))
         return f"{path.relative_to(root)}: renamed"
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     if way == "a folder":
         path.mkdir()
     elif way == "a pipe":

@@ -17,15 +17,27 @@ _BASES = {
 }
 _HAVE = frozenset({"torch", "transformers", "sentencepiece", "accelerate"})
 """Packages that a runtime has; a class that stands for one needing others cannot be loaded."""
+_IMPORTED = ("models", "schedulers")
 _ASKED = ("init_noise_sigma", "scale_model_input", "add_noise", "alphas_cumprod", "_get_variance", "set_begin_index")
 _PASSED = ("mu", "original_inference_steps", "max_timesteps", "intermediate_timesteps")
 """Attributes that some scheduler lacks, and arguments that are passed whatever the scheduler is."""
+_MEDIA = frozenset({"prompt", "image", "images", "mask", "video", "videos", "frames", "audio", "waveforms"})
+_BESIDE = frozenset({"negative", "embeds", "embeddings", "adapter"})
+"""Words in the names of parameters: what goes in or comes out, and what is another form of that or an addition."""
 
 
 def pipelines(source: PackageSource) -> dict[str, dict[str, Any]]:
     """What the constructor of each exported pipeline class takes."""
     exported = set(source.exported("__init__.py")) & source.classes.keys() - {"DiffusionPipeline"}
     return {name: _pipeline(source, name) for name in sorted(exported) if "DiffusionPipeline" in source.ancestors(name)}
+
+
+def media(source: PackageSource, name: str) -> list[str]:
+    """The parameters of a call that tell what a pipeline is for: those about prompts, pictures, films and sounds."""
+    call = _method(source, name, "__call__")
+    arguments = [*call.args.posonlyargs, *call.args.args, *call.args.kwonlyargs] if call is not None else []
+    words = {argument.arg: set(argument.arg.split("_")) for argument in arguments}
+    return [name for name, parts in words.items() if parts & _MEDIA and not parts & _BESIDE]
 
 
 def schedulers(source: PackageSource) -> dict[str, list[str]]:
@@ -39,9 +51,18 @@ def schedulers(source: PackageSource) -> dict[str, list[str]]:
 
 
 def libraries(source: PackageSource, transformers: PackageSource) -> dict[str, dict[str, list[str]]]:
-    """The classes that can be loaded, by library and kind: of `diffusers`, and of each module of its pipelines."""
+    """The classes that can be loaded, by library and kind.
+
+    A library is `diffusers`, a package in it that it has imported itself by the time it looks a class up
+    (`_get_library_or_raise`), or a module of its pipelines.
+    """
     dummies = _dummies(source)
-    found = {"diffusers": _by_kind(source, transformers, set(source.exported("__init__.py")), dummies)}
+    inits = {"diffusers": "__init__.py", **{f"diffusers.{name}": f"{name}/__init__.py" for name in _IMPORTED}}
+    found = {
+        name: _by_kind(source, transformers, set(source.exported(path)), dummies)
+        for name, path in inits.items()
+        if path in source.modules
+    }
     for path in source.modules:
         folder, _, name = path.removeprefix("pipelines/").rpartition("/")
         if path.startswith("pipelines/") and name == "__init__.py" and folder and "/" not in folder:
@@ -61,7 +82,9 @@ def remapped(source: PackageSource) -> dict[str, str]:
 
 
 def _pipeline(source: PackageSource, name: str) -> dict[str, Any]:
-    constructor, optional = _constructor(source, name), set(_optional(source, name))
+    constructor, optional = _method(source, name, "__init__"), set(_optional(source, name))
+    if constructor is None:
+        raise ValueError(f"{name} has no constructor in its source")
     arguments = constructor.args
     parameters = [*arguments.posonlyargs, *arguments.args][1:]
     plain = parameters[: len(parameters) - len(arguments.defaults)]
@@ -84,12 +107,12 @@ def _pipeline(source: PackageSource, name: str) -> dict[str, Any]:
     }
 
 
-def _constructor(source: PackageSource, name: str) -> ast.FunctionDef:
+def _method(source: PackageSource, name: str, method: str) -> ast.FunctionDef | None:
     for node in _inherited(source, name):
         for statement in node.body:
-            if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            if isinstance(statement, ast.FunctionDef) and statement.name == method:
                 return statement
-    raise ValueError(f"{name} has no constructor in its source")
+    return None
 
 
 def _optional(source: PackageSource, name: str) -> Iterator[str]:

@@ -13,8 +13,6 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 PIPELINES, COMPONENTS, TASKS = "pipelines.json", "components.json", "tasks.json"
-_AS_DIFFUSERS = ("diffusers", "diffusers.models", "diffusers.schedulers")
-"""Names of modules that diffusers itself has imported when it looks a class up (`_get_library_or_raise`)."""
 
 
 class ComponentKind(StrEnum):
@@ -85,18 +83,18 @@ class Tables:
 
     def is_library(self, name: str) -> bool:
         """Diffusers loads components from a library of that name."""
-        return name in self.kinds or name in _AS_DIFFUSERS
+        return name in self.kinds
 
     def is_pipeline_module(self, name: str) -> bool:
         """The library is a module of `diffusers.pipelines`, which comes before code in the component's folder."""
-        return name in self.kinds and name not in {"diffusers", "transformers"}
+        return name in self.kinds and name.partition(".")[0] not in {"diffusers", "transformers"}
 
     def kind(self, library: str, class_name: str) -> ComponentKind | None:
         """What the class is; None when the library has none that can be loaded.
 
         transformers 5 has one class for the fast and the slow tokenizer, and takes it by both names.
         """
-        kinds = self.kinds.get("diffusers" if library in _AS_DIFFUSERS else library, {})
+        kinds = self.kinds.get(library, {})
         if library != "transformers":
             return kinds.get(class_name)
         name = self.remapped.get(class_name, class_name)

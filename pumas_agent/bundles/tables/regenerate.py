@@ -17,14 +17,12 @@ from pumas_agent.bundles.tables.facts import COMPONENTS, FOLDER, PIPELINES, TASK
 from pumas_agent.bundles.tables.source import PackageSource
 
 
-def made_from(site_packages: Path) -> dict[str, dict[str, Any]]:
+def made_from(diffusers: PackageSource, transformers: PackageSource) -> dict[str, dict[str, Any]]:
     """The content of the generated files, by name.
 
     Raises:
-        OSError, ValueError: diffusers or transformers is not there, or written in a way that is not understood.
+        ValueError: a package is written in a way that is not understood.
     """
-    diffusers = PackageSource(site_packages, "diffusers")
-    transformers = PackageSource(site_packages, "transformers")
     classes = transformers_source.classes(transformers)
     libraries = diffusers_source.libraries(diffusers, transformers)
     own_tokenizers = [name for kinds in libraries.values() for name in kinds.get("tokenizer", [])]
@@ -51,11 +49,17 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something differs")
     arguments = parser.parse_args()
     gc.disable()  # millions of nodes of syntax trees, none of them garbage: looking for some takes most of the time
-    made = made_from(arguments.site_packages)
+    try:
+        diffusers = PackageSource(arguments.site_packages, "diffusers")
+        transformers = PackageSource(arguments.site_packages, "transformers")
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    made = made_from(diffusers, transformers)
     tasks = json.loads((FOLDER / TASKS).read_bytes())
     taskless = sorted(made[PIPELINES]["pipelines"].keys() - tasks.keys())
     for name in taskless:
-        _say(f"{TASKS}: {name} needs a task")
+        told = ", ".join(diffusers_source.media(diffusers, name))
+        _say(f"{TASKS}: {name} needs a task; its call is about {told or 'no text, picture, film or sound'}")
     differing = [name for name, content in made.items() if _text(content) != (FOLDER / name).read_text()]
     if arguments.check:
         for name in differing:

@@ -26,9 +26,15 @@ class ClassSource:
 
 
 class PackageSource:
-    """All modules of one package below `site_packages`."""
+    """All modules of one package below `site_packages`.
+
+    Raises:
+        FileNotFoundError: there is no such package.
+    """
 
     def __init__(self, site_packages: Path, name: str) -> None:
+        if not (site_packages / name / "__init__.py").is_file():
+            raise FileNotFoundError(f"{site_packages} holds no {name}")
         self.root = site_packages / name
         self.name = name
 
@@ -45,10 +51,14 @@ class PackageSource:
 
     @cached_property
     def classes(self) -> dict[str, ClassSource]:
-        """Every class at the top of a module, by name; stand-ins for missing packages are left out."""
+        """Every class at the top of a module, by name, as far as it can be imported from there.
+
+        Left out: stand-ins for missing packages, and what transformers makes its models from (`modular_*.py`).
+        """
         found: dict[str, ClassSource] = {}
         for path, module in self.modules.items():
-            if not path.rpartition("/")[2].startswith("dummy_"):
+            file = path.rpartition("/")[2]
+            if not file.startswith("dummy_") and not (path.startswith("models/") and file.startswith("modular_")):
                 for known in _classes_of(path, module):
                     # The last of the same name wins, but a real class before a name that only stands for one.
                     if known.node is not None or known.name not in found:
@@ -67,17 +77,27 @@ class PackageSource:
         return frozenset(found)
 
     def exported(self, path: str) -> Iterator[str]:
-        """What the `__init__` at `path` offers lazily: the texts in its `_import_structure`, and what it adds."""
+        """What the `__init__` at `path` offers lazily: the texts in its `_import_structure`, and what it adds.
+
+        What is offered from a module that does not exist cannot be imported, and is left out.
+        """
         for node in ast.walk(self.modules[path]):
             match node:
                 case ast.Assign(targets=[ast.Name("_import_structure")], value=value):
                     yield from texts(value)
-                case ast.Assign(targets=[ast.Subscript(value=ast.Name("_import_structure"))], value=value):
+                case ast.Assign(
+                    targets=[ast.Subscript(value=ast.Name("_import_structure"), slice=ast.Constant(value=str(module)))],
+                    value=value,
+                ) if self._has(path, module):
                     yield from texts(value)
                 case ast.Assign(targets=[ast.Subscript(value=ast.Name("_additional_imports"), slice=name)]):
                     yield from texts(name)
                 case ast.Call(func=ast.Attribute(value=ast.Subscript(value=ast.Name("_import_structure")))):
                     yield from texts(node)
+
+    def _has(self, init: str, module: str) -> bool:
+        inside = init.removesuffix("__init__.py") + module.replace(".", "/")
+        return f"{inside}.py" in self.modules or f"{inside}/__init__.py" in self.modules
 
     @cached_property
     def version(self) -> str:

@@ -14,7 +14,14 @@ _KINDS = {
 }
 _LOADABLE_BASES = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})
 """They make a tokenizer of a tokenizer.json; all other bases have nothing to load."""
-_BASE_FILES = ("modeling_utils.py", "processing_utils.py", "feature_extraction_", "image_processing_", "tokenization_")
+_BASE_FILES = (
+    "modeling_utils.py",
+    "processing_utils.py",
+    "feature_extraction_",
+    "image_processing_",
+    "video_processing_",
+    "tokenization_",
+)
 _HAVE = frozenset({"torch", "vision", "tokenizers", "sentencepiece", "accelerate", "protobuf"})
 """What `requires(backends=…)` may ask for; a class that asks for more cannot be loaded."""
 _TORCHVISION = frozenset({"TorchvisionBackend", "BaseVideoProcessor"})

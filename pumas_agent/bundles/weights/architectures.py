@@ -24,6 +24,8 @@ _MISSING_AT_MOST = 1000
 """Tensors that are counted as missing: a hostile config asks for a billion."""
 _WHOLE_NUMBERS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 _NUMBER = re.compile(r"\.\d+\.")
+_MAX_TENSORS = 10_000
+"""Of a model whose weights are not counted; the largest have a third of it."""
 _COMPUTED = frozenset({"pos_embed.pos_embed"})
 """Tables that the library computes where a file has none."""
 
@@ -83,26 +85,52 @@ def disagreements_with_config(
         tensors: in all its files.
         sharded: they are in several: diffusers then does not know old names of layers.
     """
-    class_name = _class_of(bundle, component)
-    architecture = ARCHITECTURES.get(class_name)
-    if architecture is None:
+    known = _known(bundle, component)
+    if known is None:
         return
-    try:
-        document = bundle.document(component.path("config.json"))
-    except Unusable:
-        return  # said where configs are judged
-    if document.get("quantization_config") is not None:
-        return  # its tensors are packed in a way of its own
-    config = ModelConfig(document, architecture.defaults)
+    architecture, config = known
     if architecture.canonical is not _same and not (sharded and architecture.canonical is vae.canonical):
         tensors = {architecture.canonical(name): tensor for name, tensor in tensors.items()}
     try:
         yield from _compare(path, tensors, architecture.tensors(config), architecture.unused)
     except Misfit as misfit:
-        what = f"{component.path('config.json')}: {misfit}"
-        yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, component.path("config.json"))
+        yield _unfit(component, misfit)
     except NotKnown:
-        yield from _compare_anchors(path, tensors, anchors_of(class_name, config))
+        yield from _compare_anchors(path, tensors, anchors_of(_class_of(bundle, component), config))
+
+
+def config_faults(bundle: Bundle, component: Component) -> Iterator[Problem]:
+    """From the config a model can be made; for weights that are not looked into."""
+    known = _known(bundle, component)
+    if known is None:
+        return
+    architecture, config = known
+    try:
+        for _ in islice(architecture.tensors(config), _MAX_TENSORS):
+            pass
+    except Misfit as misfit:
+        yield _unfit(component, misfit)
+    except NotKnown:
+        return
+
+
+def _known(bundle: Bundle, component: Component) -> tuple[Architecture, ModelConfig] | None:
+    """What the class is made of and its settings; None where nothing is known, or can be said."""
+    architecture = ARCHITECTURES.get(_class_of(bundle, component))
+    if architecture is None:
+        return None
+    try:
+        document = bundle.document(component.path("config.json"))
+    except Unusable:
+        return None  # said where configs are judged
+    if document.get("quantization_config") is not None:
+        return None  # its tensors are packed in a way of its own
+    return architecture, ModelConfig(document, architecture.defaults)
+
+
+def _unfit(component: Component, misfit: Misfit) -> Problem:
+    path = component.path("config.json")
+    return fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, f"{path}: {misfit}", path)
 
 
 def _class_of(bundle: Bundle, component: Component) -> str:

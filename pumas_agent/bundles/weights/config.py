@@ -7,6 +7,7 @@ from pumas_agent.bundles.findings import shown
 
 MAX_SIZE = (1 << 63) - 1
 """Of a size in torch."""
+_ACTIVATIONS = frozenset({"swish", "silu", "mish", "gelu", "relu"})
 
 
 class NotKnown(Exception):
@@ -74,11 +75,13 @@ class ModelConfig:
         """A natural number for each block: one for all, or a list.
 
         Raises:
-            NotKnown: it is something else.
-            Misfit: it is too large, or the list is for more blocks or for fewer
+            NotKnown: it is null, or something that Python may take for a number.
+            Misfit: it is a text, a fraction or the like, too large, or the list is for more blocks or for fewer
                 (`UNet2DConditionModel._check_config` raises).
         """
         value = self.value(key)
+        if value is not None and not isinstance(value, int) and not _is_list_of(value, int):
+            raise Misfit(f"{key} is {shown(value)}, which is no natural number, nor a list of some")
         _require_size(key, *(value if isinstance(value, list) else [value]))
         if _is_natural(value):
             return (value,) * count
@@ -104,12 +107,23 @@ class ModelConfig:
         """A list of texts.
 
         Raises:
-            NotKnown: it is something else.
+            Misfit: it is something else.
         """
         value = self.value(key)
         if not _is_list_of(value, str):
-            raise NotKnown(key)
+            raise Misfit(f"{key} is {shown(value)}, which is no list of names")
         return tuple(value)
+
+    def activation(self, key: str) -> str:
+        """The name of an activation function of diffusers (`ACT2FN`).
+
+        Raises:
+            Misfit: it is another name, or none.
+        """
+        value = self.value(key)
+        if not isinstance(value, str) or value.lower() not in _ACTIVATIONS:
+            raise Misfit(f"{key} is {shown(value)}, which is no activation function")
+        return value
 
     def flag(self, key: str) -> bool:
         """Whether Python takes the value for true, as the libraries do."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pumas_agent.bundles.bundle import Bundle, Component, Unusable
 from pumas_agent.bundles.findings import FindingCode, Problem, escaped, fatal, notice
-from pumas_agent.bundles.weights.architectures import disagreements_with_config
+from pumas_agent.bundles.weights.architectures import config_faults, disagreements_with_config
 from pumas_agent.bundles.weights.choice import (
     WEIGHT_KINDS,
     VariantScanCrash,
@@ -174,6 +174,7 @@ class _Loaded:
 
     def _complete(self, path: str) -> Iterator[Problem]:
         if self._has_pickles:
+            yield from config_faults(self._bundle, self._component)
             return
         tensors = {name: tensor for file in self._loaded.values() for name, tensor in (file.tensors or {}).items()}
         if not tensors:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pumas_agent.bundles.weights.config import ModelConfig, NotKnown
+from pumas_agent.bundles.weights.config import Misfit, ModelConfig, NotKnown
 from pumas_agent.bundles.weights.layers import (
     Expected,
     Layers,
@@ -27,6 +27,7 @@ FLUX_DEFAULTS: Mapping[str, Any] = {
     "joint_attention_dim": 4096,
     "pooled_projection_dim": 768,
     "guidance_embeds": False,
+    "axes_dims_rope": (16, 56, 56),
 }
 SD3_DEFAULTS: Mapping[str, Any] = {
     "patch_size": 2,
@@ -83,6 +84,8 @@ def _flux(config: ModelConfig) -> Iterator[Layers]:
     size = config.natural("num_attention_heads") * head
     inputs = config.natural("in_channels")
     outputs = config.natural("patch_size") ** 2 * (config.optional("out_channels") or inputs)
+    if sum(config.naturals("axes_dims_rope")) != head:
+        raise Misfit("axes_dims_rope does not add up to attention_head_dim")
     yield linear("x_embedder", inputs, size)
     yield linear("proj_out", size, outputs)
     yield linear("context_embedder", config.natural("joint_attention_dim"), size)
@@ -159,6 +162,7 @@ def _pixart(config: ModelConfig) -> Iterator[Layers]:
     inputs, patch = config.natural("in_channels"), config.natural("patch_size")
     outputs = config.optional("out_channels")
     bias = config.flag("attention_bias")
+    config.natural("sample_size")
     sized = config.value("use_additional_conditions")
     yield conv("pos_embed.proj", inputs, size, patch)
     yield linear("proj_out", size, patch**2 * (inputs if outputs is None else outputs))

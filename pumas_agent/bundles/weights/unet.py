@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pumas_agent.bundles.weights.blocks import require_blocks
 from pumas_agent.bundles.weights.config import Misfit, ModelConfig, NotKnown
 from pumas_agent.bundles.weights.layers import (
     Expected,
@@ -34,6 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "encoder_hid_dim": None,
     "attention_head_dim": 8,
     "only_cross_attention": False,
+    "act_fn": "silu",
     "use_linear_projection": False,
     "addition_embed_type": None,
     "time_embedding_dim": None,
@@ -58,17 +60,6 @@ _USUAL: Mapping[str, Any] = {
 _DOWN = {"DownBlock2D": False, "CrossAttnDownBlock2D": True}
 _UP = {"UpBlock2D": False, "CrossAttnUpBlock2D": True}
 """The kinds of blocks that are known here, and whether they attend to the prompt."""
-
-
-_OF_THE_LIBRARY = frozenset(
-    {
-        *("AttnDownBlock2D", "AttnDownEncoderBlock2D", "AttnSkipDownBlock2D", "DownEncoderBlock2D"),
-        *("KCrossAttnDownBlock2D", "KDownBlock2D", "ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
-        *("SkipDownBlock2D", "AttnSkipUpBlock2D", "AttnUpBlock2D", "AttnUpDecoderBlock2D", "KCrossAttnUpBlock2D"),
-        *("KUpBlock2D", "ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D", "SkipUpBlock2D", "UpDecoderBlock2D"),
-    }
-)
-"""Further kinds that `get_down_block` and `get_up_block` make; any other ends the loading."""
 
 
 def unet_2d_condition_model(config: ModelConfig) -> Iterator[Expected]:
@@ -98,6 +89,7 @@ class _Unet:
         if not isinstance(self._only_prompt, bool):
             raise NotKnown("only_cross_attention")
         config.divides("norm_num_groups", self._channels)
+        config.activation("act_fn")
         self._time = config.optional("time_embedding_dim") or self._channels[0] * 4
         self._heads = config.natural_each("attention_head_dim", count)  # the setting is named wrongly in the library
         depths = config.value("transformer_layers_per_block")
@@ -207,9 +199,7 @@ def _attending(config: ModelConfig, key: str, known: Mapping[str, bool], count: 
     kinds = config.texts(key)
     if len(kinds) != count:
         raise Misfit(f"{key} has {len(kinds)} values for {count} blocks")
-    for kind in kinds:
-        if kind.removeprefix("UNetRes") not in known.keys() | _OF_THE_LIBRARY:
-            raise Misfit(f"{key} has {kind!r:.50}, which is no block of diffusers")
+    require_blocks(key, kinds)
     if not known.keys() >= set(kinds):
         raise NotKnown(key)
     return [known[kind] for kind in kinds]

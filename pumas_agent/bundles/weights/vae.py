@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pumas_agent.bundles.weights.blocks import require_blocks
 from pumas_agent.bundles.weights.config import ModelConfig, NotKnown
 from pumas_agent.bundles.weights.layers import Expected, Layers, attention, conv, flat, norm, resnet
 
@@ -13,6 +14,7 @@ DEFAULTS: Mapping[str, Any] = {
     "up_block_types": ["UpDecoderBlock2D"],
     "block_out_channels": [64],
     "layers_per_block": 1,
+    "act_fn": "silu",
     "latent_channels": 4,
     "norm_num_groups": 32,
     "use_quant_conv": True,
@@ -53,9 +55,12 @@ def autoencoder_kl(config: ModelConfig) -> Iterator[Expected]:
 def _autoencoder(config: ModelConfig) -> Iterator[Layers]:
     channels = config.naturals("block_out_channels")
     for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
-        if config.texts(key) != (kind,) * len(channels):
+        kinds = config.texts(key)
+        require_blocks(key, kinds)
+        if kinds != (kind,) * len(channels):
             raise NotKnown(key)
     config.divides("norm_num_groups", channels)
+    config.activation("act_fn")
     latent = config.natural("latent_channels")
     yield conv("encoder.conv_in", config.natural("in_channels"), channels[0])
     yield conv("decoder.conv_out", channels[0], config.natural("out_channels"))

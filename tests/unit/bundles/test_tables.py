@@ -9,6 +9,7 @@ import pytest
 
 from pumas_agent.bundles.tables import ComponentKind, PipelineFacts, tables, tables_with
 from pumas_agent.bundles.tables.regenerate import made_from
+from pumas_agent.bundles.tables.source import PackageSource
 
 KNOWN = tables()
 
@@ -18,19 +19,23 @@ __version__ = "9.9.9"
 _import_structure = {"pipelines": [], "schedulers": ["NewScheduler"], "models": ["NewModel"]}
 _import_structure["pipelines"].extend(["DiffusionPipeline", "NewPipeline", "NewPriorPipeline"])
 """,
-    "models/new.py": "class NewModel(ModelMixin): pass\n",
+    "models/__init__.py": '_import_structure = {"new": ["NewModel", "InnerModel"]}\n',
+    "models/new.py": "class InnerModel(ModelMixin): pass\nclass NewModel(ModelMixin): pass\n",
     "schedulers/new.py": """
 class NewScheduler(SchedulerMixin):
     def set_timesteps(self, steps, mu=None): self.init_noise_sigma = 1
 """,
     "pipelines/__init__.py": '_import_structure = {"new": ["NewPipeline"]}\n',
-    "pipelines/new/__init__.py": '_import_structure = {"pipeline_new": ["NewPipeline", "OwnModel"]}\n',
+    "pipelines/new/__init__.py": """
+_import_structure = {"pipeline_new": ["NewPipeline", "OwnModel"]}
+_import_structure["modeling_gone"] = ["NewModel"]
+""",
     "pipelines/new/pipeline_new.py": """
 class OwnModel(ModelMixin): pass
 class NewPipeline(DiffusionPipeline):
     _optional_components = ["extra"]
     def __init__(self, unet: NewModel, text_encoder: "A | B", extra: Optional[OwnModel] = None, knob=1): ...
-    def __call__(self):
+    def __call__(self, prompt, image=None, negative_prompt=None, seed=1):
         self.scheduler.scale_model_input()
         if hasattr(self.scheduler, "set_begin_index"): self.scheduler.set_begin_index()
         retrieve_timesteps(self.scheduler, mu=1, sigmas=2)
@@ -56,6 +61,7 @@ class NewEncoder(NewPreTrainedModel): pass
 class MagicEncoder(NewPreTrainedModel): pass
 __all__ = ["NewPreTrainedModel", "NewEncoder", "MagicEncoder"]
 """,
+    "models/new/modular_new.py": "class MagicEncoder(NewEncoder): pass\n",
     "broken.py": "def (\n",
 }
 
@@ -87,7 +93,9 @@ def test_every_pipeline_has_a_task() -> None:
     [
         ("diffusers", "UNet2DConditionModel", "diffusers_model"),
         ("diffusers.models", "UNet2DConditionModel", "diffusers_model"),
+        ("diffusers.models", "PNDMScheduler", None),
         ("diffusers", "PNDMScheduler", "scheduler"),
+        ("diffusers.schedulers", "PNDMScheduler", "scheduler"),
         ("diffusers", "LMSDiscreteScheduler", "dummy"),
         ("diffusers", "ModelMixin", None),
         ("transformers", "CLIPTextModel", "transformers_model"),
@@ -99,6 +107,7 @@ def test_every_pipeline_has_a_task() -> None:
         ("transformers", "CLIPImageProcessorFast", "dummy"),
         ("stable_diffusion", "StableDiffusionSafetyChecker", "transformers_model"),
         ("wuerstchen", "PaellaVQModel", None),
+        ("qwenimage", "ReduxImageEncoder", None),
         ("os", "path", None),
     ],
 )
@@ -140,7 +149,7 @@ def site_packages(tmp_path: Path) -> Path:
 
 def test_tables_are_read_from_source(site_packages: Path) -> None:
     """Versions, constructors, classes and files, without importing anything."""
-    made = made_from(site_packages)
+    made = made_from(PackageSource(site_packages, "diffusers"), PackageSource(site_packages, "transformers"))
 
     pipelines, components = made["pipelines.json"], made["components.json"]
     assert (pipelines["diffusers"], components["transformers"]) == ("9.9.9", "8.8.8")
@@ -158,6 +167,7 @@ def test_tables_are_read_from_source(site_packages: Path) -> None:
         "dummy": ["NewPriorPipeline"],
         "scheduler": ["NewScheduler"],
     }
+    assert components["libraries"]["diffusers.models"] == {"diffusers_model": ["InnerModel", "NewModel"]}
     assert components["libraries"]["new"] == {"diffusers_model": ["OwnModel"]}
     assert components["libraries"]["transformers"] == {
         "dummy": ["MagicEncoder"],
@@ -176,8 +186,19 @@ def test_a_check_says_what_differs_and_writes_nothing(site_packages: Path) -> No
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 1
-    assert "tasks.json: NewPipeline needs a task" in done.stdout
+    assert "tasks.json: NewPipeline needs a task; its call is about prompt, image" in done.stdout
     assert "pipelines.json: /diffusers: '0.42.1' -> '9.9.9'" in done.stdout
+    assert tables().diffusers_version == "0.42.1"
+
+
+def test_a_folder_without_diffusers_is_an_error_of_the_caller(tmp_path: Path) -> None:
+    """The script says what is missing, and writes nothing."""
+    command = [sys.executable, "-m", "pumas_agent.bundles.tables.regenerate", str(tmp_path)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 2
+    assert f"{tmp_path} holds no diffusers" in done.stderr
     assert tables().diffusers_version == "0.42.1"
 
 
