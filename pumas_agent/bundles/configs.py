@@ -29,8 +29,26 @@ _SAYS_A_SCHEDULE = frozenset(
     }
 )
 """Parameters of which every scheduler that diffusers saves has one."""
+_SCHEDULES = {
+    "beta_schedule": frozenset({"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp"}),
+    "prediction_type": frozenset({"epsilon", "sample", "v_prediction", "flow_prediction", "original_sample"}),
+    "timestep_spacing": frozenset({"linspace", "leading", "trailing"}),
+}
+"""What any scheduler of diffusers 0.42 takes."""
+_SIZES = {
+    frozenset(names)
+    for names in (
+        *({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"longest_edge"}),
+        *({"max_height", "max_width"}, {"min_pixels", "max_pixels"}),
+    )
+}
 _SAYS_NOTHING = frozenset({"image_processor_type", "feature_extractor_type", "processor_class", "tokenizer_class"})
 _FRACTIONS = ("attention_dropout", "initializer_range", "initializer_factor", "layer_norm_eps", "layer_norm_epsilon")
+_STRICT = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
+_WHOLE = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"),
+    *("projection_dim", "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads"),
+)
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _DTYPES = frozenset(
     {
@@ -98,19 +116,44 @@ def configs_say_something(bundle: Bundle) -> Iterator[Problem]:
                 yield fatal(FindingCode.CONFIG_DEFAULTS, f"{path} says nothing about images", path)
 
 
+def pictures_have_a_size(bundle: Bundle) -> Iterator[Problem]:
+    """The sizes of an image processor are named in one of the ways that transformers knows (`get_size_dict`)."""
+    for component in bundle.components:
+        path = component.path(PREPROCESSOR)
+        settings = _document(bundle, path) if component.kind is Kind.IMAGE_PROCESSOR and bundle.is_file(path) else None
+        for name in ("size", "crop_size"):
+            size = settings.get(name) if settings is not None else None
+            if isinstance(size, dict) and frozenset(size) not in _SIZES:
+                what = f"{path} names {name} by {shown(sorted(size))}"
+                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+
+
 def numbers_are_numbers(bundle: Bundle) -> Iterator[Problem]:
     """What the class calculates with when it is made, or at each step, is a number."""
     for _, path, document in _documents(bundle, (Kind.SCHEDULER,)):
         steps = document.get("num_train_timesteps", 1)
         if type(steps) is not int or steps < 1:
             yield _no_number(path, "num_train_timesteps", steps)
-        for name in ("beta_start", "beta_end"):
+        for name in ("beta_start", "beta_end", "shift"):
             if not _is_number(document.get(name, 0)):
                 yield _no_number(path, name, document[name])
+        if not isinstance(document.get("trained_betas"), list | None):
+            yield _no_number(path, "trained_betas", document["trained_betas"])
     for component, path, document in _documents(bundle, (Kind.DIFFUSERS_MODEL,)):
         scale = document.get("scaling_factor", 1)
         if component.class_name == "AutoencoderKL" and (not _is_number(scale) or scale == 0):
             yield _no_number(path, "scaling_factor", scale)
+
+
+def schedules_are_known(bundle: Bundle) -> Iterator[Problem]:
+    """The names in a scheduler's config are among those that any scheduler of diffusers knows."""
+    for component, path, document in _documents(bundle, (Kind.SCHEDULER,)):
+        for name, known in _SCHEDULES.items():
+            given = document.get(name)
+            ignored = given is None or component.class_name.startswith("FlowM")  # they ask for none of these
+            if not ignored and (not isinstance(given, str) or given not in known):
+                what = f"{path} has {shown(given)} for {name}, which no scheduler knows"
+                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 
 def numbers_of_transformers_are_numbers(bundle: Bundle) -> Iterator[Problem]:
@@ -118,6 +161,9 @@ def numbers_of_transformers_are_numbers(bundle: Bundle) -> Iterator[Problem]:
     for component, path, document in _documents(bundle, (Kind.TRANSFORMERS_MODEL,)):
         for name in _FRACTIONS:
             if document.get(name) is not None and not _is_number(document[name]):
+                yield _no_number(path, name, document[name])
+        for name in _WHOLE if component.class_name in _STRICT else ():
+            if type(document.get(name, 0)) is not int:
                 yield _no_number(path, name, document[name])
         for name in _TOKENS:
             number = document.get(name)
@@ -141,8 +187,10 @@ def dtypes_are_known(bundle: Bundle) -> Iterator[Problem]:
     for _, path, document in _documents(bundle, (Kind.TRANSFORMERS_MODEL,)):
         for name in ("dtype", "torch_dtype"):
             given = document.get(name)
-            if isinstance(given, str) and given.removeprefix("torch.") not in _DTYPES:
-                what = f"{path} names {given[:40]!r}, which is no dtype of torch"
+            if given is None or isinstance(given, dict):
+                continue
+            if not isinstance(given, str) or given.removeprefix("torch.") not in _DTYPES:
+                what = f"{path} names {shown(given)}, which is no dtype of torch"
                 yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 
@@ -234,7 +282,9 @@ CONFIG_RULES: tuple[Rule, ...] = (
     diffusers_configs_name_their_class,
     configs_are_of_the_class,
     configs_say_something,
+    pictures_have_a_size,
     numbers_are_numbers,
+    schedules_are_known,
     numbers_of_transformers_are_numbers,
     dtypes_are_known,
     quantization_can_be_loaded,

@@ -9,11 +9,19 @@ from collections.abc import Iterator
 from pumas_agent.bundles.bundle import Bundle, Component, Presence, Rule, Unusable
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice, shown
 from pumas_agent.bundles.tables import ComponentKind
-from pumas_agent.bundles.vocabularies import check_slow_files, check_tokenizer_json, is_damaged
+from pumas_agent.bundles.vocabularies import (
+    check_slow_files,
+    check_tokenizer_json,
+    count_of_words,
+    is_damaged,
+    words_without_number,
+)
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _SIDE_FILES = ("special_tokens_map.json", "added_tokens.json")
+_ROLES = frozenset({"bos_token", "eos_token", "pad_token", "unk_token"})
+_T5_MARKS = 100
 _NOT_VOCABULARY = ("tokenizer_file", "tokenizer_config_file")
 _SENTENCEPIECE = (".model",)
 _CLIP_POSITIONS = 77
@@ -28,10 +36,12 @@ def vocabulary_is_complete(bundle: Bundle) -> Iterator[Problem]:
     for component in _tokenizers(bundle):
         slow = _slow_files(bundle, component)
         if bundle.is_file(component.path(TOKENIZER_JSON)) and _reads_tokenizer_json(bundle, component):
-            yield from check_tokenizer_json(bundle, component, component.path(TOKENIZER_JSON))
+            path = component.path(TOKENIZER_JSON)
+            yield from _checked(bundle, component, path, check_tokenizer_json(bundle, component, path))
             yield from _beside_tokenizer_json(bundle, component, slow)
         elif slow and all(bundle.is_file(component.path(name)) for name in slow):
-            yield from check_slow_files(bundle, component, slow)
+            path = component.path(slow[-1])  # vocab.json, where there is one
+            yield from _checked(bundle, component, path, check_slow_files(bundle, component, slow))
             if all(name.endswith(_SENTENCEPIECE) for name in slow):
                 what = f"{component.name} has a sentencepiece model only; runtimes need sentencepiece and protobuf"
                 yield notice(FindingCode.TOKENIZER_NEEDS_SENTENCEPIECE, what, component.path(slow[0]))
@@ -55,6 +65,74 @@ def settings_are_usable(bundle: Bundle) -> Iterator[Problem]:
         elif _is_clip(component):
             what = f"{component.name} has no {TOKENIZER_CONFIG}: prompts would not be cut to length"
             yield bundle.no_file(path, FindingCode.TOKENIZER_CONFIG_MISSING, what)
+
+
+def _special_tokens_have_vectors(bundle: Bundle, component: Component, path: str) -> Iterator[Problem]:
+    """The marks around and behind a prompt are in CLIP's vocabulary, or the text encoder has vectors for further ones.
+
+    transformers numbers a mark that is not in the vocabulary behind all others.
+    """
+    beside = component.path(_SIDE_FILES[0])
+    named = {**_special(bundle, component.path(TOKENIZER_CONFIG)), **_special(bundle, beside)}
+    if None in named.values():
+        what = f"{component.name} has a special token that is none"
+        yield fatal(FindingCode.INVALID_CONFIG_JSON, what, beside)
+        return
+    tokens = {token for token in named.values() if token is not None} - _added(bundle, component)
+    missing = words_without_number(bundle, path, sorted(tokens))
+    count = count_of_words(bundle, path) if missing else None
+    vectors = _of_the_text_encoder(bundle, component, "vocab_size")
+    if count is not None and vectors is not None and count + len(missing) > vectors:
+        what = f"{component.name} has the special token {missing[0][:80]!r}, for which the text encoder has no vector"
+        yield fatal(FindingCode.INVALID_TOKENIZER_FILES, what, path)
+
+
+def _special(bundle: Bundle, path: str) -> dict[str, str | None]:
+    """The special tokens that a file names, by role; None for one that is null."""
+    try:
+        document = bundle.document(path) if bundle.is_file(path) else {}
+    except Unusable:
+        return {}
+    found: dict[str, str | None] = {}
+    for role in _ROLES & document.keys():
+        token = document[role]
+        text = token.get("content") if isinstance(token, dict) else token
+        if isinstance(text, str | None):  # anything else is said where the file is judged
+            found[role] = text
+    return found
+
+
+def _added(bundle: Bundle, component: Component) -> frozenset[str]:
+    """Tokens that are added to the vocabulary with a number of their own."""
+    try:
+        config = bundle.document(component.path(TOKENIZER_CONFIG))
+    except Unusable:
+        return frozenset()
+    decoder = config.get("added_tokens_decoder")
+    tokens = decoder.values() if isinstance(decoder, dict) else ()
+    return frozenset(str(token.get("content")) for token in tokens if isinstance(token, dict))
+
+
+def lists_of_tokens_are_whole(bundle: Bundle) -> Iterator[Problem]:
+    """Additional tokens are texts or objects; T5 wants all of its hundred marks, or none (`T5Tokenizer.__init__`)."""
+    for component in _tokenizers(bundle):
+        for name in (TOKENIZER_CONFIG, _SIDE_FILES[0]):
+            path = component.path(name)
+            try:
+                document = bundle.document(path) if bundle.is_file(path) else {}
+            except Unusable:
+                continue
+            tokens = document.get("additional_special_tokens")
+            if not isinstance(tokens, list):
+                continue
+            marks = sum("<extra_id_" in str(token) for token in tokens)
+            extra = document.get("extra_ids", _T5_MARKS)
+            if not all(isinstance(token, str | dict) for token in tokens):
+                what = f"{path} has an additional token that is none"
+                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+            elif component.class_name.removesuffix("Fast") == "T5Tokenizer" and marks and extra and marks != extra:
+                what = f"{path} names {marks} of the {shown(extra)} marks of T5"
+                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 
 def side_files_are_usable(bundle: Bundle) -> Iterator[Problem]:
@@ -102,6 +180,14 @@ def _slow_files(bundle: Bundle, component: Component) -> tuple[str, ...]:
     return names
 
 
+def _checked(bundle: Bundle, component: Component, path: str, said: Iterator[Problem]) -> Iterator[Problem]:
+    """What is said of the vocabulary; when that is nothing, of the words that CLIP asks of it."""
+    problems = list(said)
+    yield from problems
+    if not problems and _is_clip(component):
+        yield from _special_tokens_have_vectors(bundle, component, path)
+
+
 def _beside_tokenizer_json(bundle: Bundle, component: Component, slow: tuple[str, ...]) -> Iterator[Problem]:
     there = [name for name in slow if bundle.is_file(component.path(name))]
     for name in there:
@@ -133,24 +219,29 @@ def _entries_are_usable(document: dict[str, object], path: str) -> Iterator[Prob
 
 def _length_is_usable(bundle: Bundle, component: Component, length: object) -> Iterator[Problem]:
     path = component.path(TOKENIZER_CONFIG)
-    most = _positions(bundle, component)
+    most = _of_the_text_encoder(bundle, component, "max_position_embeddings") or _CLIP_POSITIONS
     if not isinstance(length, int) or isinstance(length, bool) or not 0 < length <= most:
         given = "no" if length is None else f"{shown(length)} as"
         what = f"{path} gives {given} model_max_length; the text encoder takes at most {most} tokens"
         yield fatal(FindingCode.TOKENIZER_CONFIG_MISSING, what, path)
 
 
-def _positions(bundle: Bundle, tokenizer: Component) -> int:
-    """How many tokens the text encoder that belongs to the tokenizer takes."""
+def _of_the_text_encoder(bundle: Bundle, tokenizer: Component, key: str) -> int | None:
+    """What the config of the text encoder that belongs to the tokenizer says; None where it does not."""
     name = tokenizer.name.replace("tokenizer", "text_encoder", 1)
     for component in bundle.components:
         if component.name == name and component.kind is ComponentKind.TRANSFORMERS_MODEL:
             try:
-                said = bundle.document(component.path("config.json")).get("max_position_embeddings")
+                said = bundle.document(component.path("config.json")).get(key)
             except Unusable:
-                break
-            return said if isinstance(said, int) else _CLIP_POSITIONS
-    return _CLIP_POSITIONS
+                return None
+            return said if isinstance(said, int) else None
+    return None
 
 
-TOKENIZER_RULES: tuple[Rule, ...] = (vocabulary_is_complete, settings_are_usable, side_files_are_usable)
+TOKENIZER_RULES: tuple[Rule, ...] = (
+    vocabulary_is_complete,
+    settings_are_usable,
+    lists_of_tokens_are_whole,
+    side_files_are_usable,
+)

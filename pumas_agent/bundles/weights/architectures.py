@@ -5,27 +5,27 @@ A missing tensor loads in diffusers and transformers alike, and draws from rando
 another shape does not load. Tensors that the class does not need are ignored by both.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, Component, Unusable
-from pumas_agent.bundles.findings import FindingCode, Problem, fatal
+from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
 from pumas_agent.bundles.weights import clip, image_transformers, t5, unet, vae
 from pumas_agent.bundles.weights.anchors import Anchor, anchors_of
 from pumas_agent.bundles.weights.config import Misfit, ModelConfig, NotKnown
 from pumas_agent.bundles.weights.layers import Expected, Shape
 from pumas_agent.bundles.weights.safetensors import Tensors
 
-_MISSING_AT_MOST = 1000
-"""Tensors that are counted as missing: a hostile config asks for a billion."""
 _WHOLE_NUMBERS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 _NUMBER = re.compile(r"\.\d+\.")
 _MAX_TENSORS = 10_000
-"""Of a model whose weights are not counted; the largest have a third of it."""
+"""That a model is made of, at most: the largest has a third of it, and a hostile config asks for a billion."""
 _COMPUTED = frozenset({"pos_embed.pos_embed"})
 """Tables that the library computes where a file has none."""
 
@@ -88,15 +88,18 @@ def disagreements_with_config(
     known = _known(bundle, component)
     if known is None:
         return
-    architecture, config = known
+    class_name, architecture, document = known
     if architecture.canonical is not _same and not (sharded and architecture.canonical is vae.canonical):
         tensors = {architecture.canonical(name): tensor for name, tensor in tensors.items()}
     try:
-        yield from _compare(path, tensors, architecture.tensors(config), architecture.unused)
+        expected = _expected(class_name, _key(document))
     except Misfit as misfit:
         yield _unfit(component, misfit)
     except NotKnown:
-        yield from _compare_anchors(path, tensors, anchors_of(_class_of(bundle, component), config))
+        config = ModelConfig(document, architecture.defaults)
+        yield from _compare_anchors(path, tensors, anchors_of(class_name, config))
+    else:
+        yield from _compare(path, tensors, expected, architecture.unused)
 
 
 def config_faults(bundle: Bundle, component: Component) -> Iterator[Problem]:
@@ -104,19 +107,34 @@ def config_faults(bundle: Bundle, component: Component) -> Iterator[Problem]:
     known = _known(bundle, component)
     if known is None:
         return
-    architecture, config = known
+    class_name, _, document = known
     try:
-        for _ in islice(architecture.tensors(config), _MAX_TENSORS):
-            pass
+        _expected(class_name, _key(document))
     except Misfit as misfit:
         yield _unfit(component, misfit)
     except NotKnown:
         return
 
 
-def _known(bundle: Bundle, component: Component) -> tuple[Architecture, ModelConfig] | None:
-    """What the class is made of and its settings; None where nothing is known, or can be said."""
-    architecture = ARCHITECTURES.get(_class_of(bundle, component))
+@lru_cache(maxsize=8)
+def _expected(class_name: str, config: str) -> Mapping[str, Shape]:
+    """What a model of the class is made of by its config; many bundles share one.
+
+    Raises:
+        Misfit, NotKnown: as `ModelConfig`.
+    """
+    architecture = ARCHITECTURES[class_name]
+    return dict(islice(architecture.tensors(ModelConfig(json.loads(config), architecture.defaults)), _MAX_TENSORS))
+
+
+def _key(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True)
+
+
+def _known(bundle: Bundle, component: Component) -> tuple[str, Architecture, dict[str, Any]] | None:
+    """The class, what is known of it, and its config; None where nothing is known, or can be said."""
+    class_name = _class_of(bundle, component)
+    architecture = ARCHITECTURES.get(class_name)
     if architecture is None:
         return None
     try:
@@ -125,7 +143,7 @@ def _known(bundle: Bundle, component: Component) -> tuple[Architecture, ModelCon
         return None  # said where configs are judged
     if document.get("quantization_config") is not None:
         return None  # its tensors are packed in a way of its own
-    return architecture, ModelConfig(document, architecture.defaults)
+    return class_name, architecture, document
 
 
 def _unfit(component: Component, misfit: Misfit) -> Problem:
@@ -146,14 +164,12 @@ def _class_of(bundle: Bundle, component: Component) -> str:
 
 
 def _compare(
-    path: str, tensors: Tensors, expected: Iterator[Expected], unused: Callable[[str], bool]
+    path: str, tensors: Tensors, expected: Mapping[str, Shape], unused: Callable[[str], bool]
 ) -> Iterator[Problem]:
     missing: list[str] = []
     misshapen: list[tuple[str, Shape, Shape]] = []
     whole: list[str] = []
-    known: set[str] = set()
-    for name, needed in islice(expected, len(tensors) + _MISSING_AT_MOST):
-        known.add(name)
+    for name, needed in expected.items():
         found = tensors.get(name)
         if found is None:
             if name not in _COMPUTED and not unused(name):
@@ -167,13 +183,13 @@ def _compare(
         yield fatal(FindingCode.WEIGHTS_INCOMPLETE, what, path)
     if misshapen:
         name, shape, needed = misshapen[0]
-        what = f"{path}: {name} is {list(shape)!s:.100}, and by the config {list(needed)}{_and_more(misshapen)}"
+        what = f"{path}: {name} is {shown(list(shape))}, and by the config {shown(list(needed))}{_and_more(misshapen)}"
         yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
     if whole:
         what = f"{path}: {whole[0]}{_and_more(whole)} is of whole numbers, and weights are fractions"
         yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
-    if not missing and not misshapen and len(known) < len(tensors):
-        yield from _layers_beyond(path, known, tensors.keys() - known)
+    if not missing and not misshapen and len(expected) < len(tensors):
+        yield from _layers_beyond(path, expected.keys(), tensors.keys() - expected.keys())
 
 
 def _layers_beyond(path: str, known: AbstractSet[str], others: AbstractSet[str]) -> Iterator[Problem]:

@@ -54,6 +54,7 @@ PIXART_DEFAULTS: Mapping[str, Any] = {
     "sample_size": 128,
     "patch_size": 2,
     "use_additional_conditions": None,
+    "norm_type": "ada_norm_single",
     "caption_channels": None,
 }
 _TIMES = 256
@@ -156,7 +157,9 @@ def _sd3_block(block: str, size: int, head: int | None, *, last: bool, dual: boo
 
 
 def _pixart(config: ModelConfig) -> Iterator[Layers]:
-    config.require(norm_type="ada_norm_single", norm_elementwise_affine=False, attention_type="default")
+    if config.value("norm_type") != "ada_norm_single":
+        raise Misfit("norm_type is not ada_norm_single, the one that the class knows")
+    config.require(norm_elementwise_affine=False, attention_type="default")
     config.require(activation_fn="gelu-approximate")
     size = config.natural("num_attention_heads") * config.natural("attention_head_dim")
     inputs, patch = config.natural("in_channels"), config.natural("patch_size")

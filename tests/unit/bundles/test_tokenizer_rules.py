@@ -118,6 +118,7 @@ def test_merges_as_other_systems_write_them(clip: Path) -> None:
 def test_large_files_are_judged_by_their_ends(tmp_path: Path) -> None:
     """A full-size vocabulary is not parsed; cut off anywhere, it is found all the same."""
     words = {f"word{number:06}</w>": number for number in range(40_000)}
+    words |= {"<|startoftext|>": 40_000, "<|endoftext|>": 40_001}
     merges = [f"w{number} x{number}" for number in range(39_500)]
     root = write_base("sd-tiny", tmp_path)
     vocab, merged = root / "tokenizer" / "vocab.json", root / "tokenizer" / "merges.txt"
@@ -244,3 +245,38 @@ def test_tokens_that_are_none(clip: Path) -> None:
 
     assert findings(sound) == []
     assert findings(validate(clip)) == [("invalid_config_json", "tokenizer/special_tokens_map.json")]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sound"),
+    [
+        ({"pad_token": "<|endoftext|>"}, True),
+        ({"pad_token": {"content": "!", "lstrip": False}}, True),
+        ({"pad_token": "zebra"}, False),
+        ({"eos_token": {"content": "zebra"}}, False),
+        ({"bos_token": None}, False),
+    ],
+)
+def test_marks_of_a_prompt(clip: Path, tokens: dict[str, Any], sound: bool) -> None:
+    """A mark that is no word gets a number of its own, for which the text encoder has no vector."""
+    edit(clip / "tokenizer" / "special_tokens_map.json", lambda content: content.update(tokens))
+
+    assert validate(clip).is_valid == sound
+
+
+def test_a_mark_that_is_numbered_anew(clip: Path) -> None:
+    """The text encoder has a vector for it where the vocabulary was shortened."""
+    edit(clip / "tokenizer" / "vocab.json", lambda words: words.pop("<|endoftext|>"))
+
+    assert findings(validate(clip)) == []
+
+
+def test_marks_of_t5(t5: Path) -> None:
+    """All of them, or none."""
+    path = t5 / "tokenizer" / "special_tokens_map.json"
+    edit(path, lambda content: content.update(additional_special_tokens=["<extra_id_0>"]))
+    some = validate(t5)
+    edit(path, lambda content: content.update(additional_special_tokens=["mine"]))
+
+    assert findings(some) == [("invalid_config_json", "tokenizer/special_tokens_map.json")]
+    assert findings(validate(t5)) == []
