@@ -93,6 +93,17 @@ def unet_is_told_what_it_asks(bundle: Bundle) -> Iterator[Problem]:
         yield fatal(FindingCode.COMPONENT_CLASS_MISMATCH, what, path)
 
 
+def unet_says_how_large(bundle: Bundle) -> Iterator[Problem]:
+    """Stable Diffusion draws as large as its UNet says, when nobody asks for a size."""
+    unet, facts = _model(bundle, "unet", "UNet2DConditionModel"), bundle.facts
+    if unet is None or facts is None or not facts.name.startswith("StableDiffusion"):
+        return
+    config, path = _config(bundle, unet), unet.path("config.json")
+    if config and (not isinstance(config.get("sample_size"), int | list) or not config["sample_size"]):
+        what = f"{path} has {shown(config.get('sample_size'))} for sample_size: a picture would have no size"
+        yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+
+
 def safety_checker_sees_what_it_takes(bundle: Bundle) -> Iterator[Problem]:
     """The feature extractor makes pictures of the size that the safety checker takes."""
     checker = _model(bundle, "safety_checker", "StableDiffusionSafetyChecker")
@@ -241,6 +252,7 @@ FIT_RULES: tuple[Rule, ...] = (
     scheduler_fits_the_pipeline,
     unet_takes_what_the_vae_gives,
     unet_is_told_what_it_asks,
+    unet_says_how_large,
     safety_checker_sees_what_it_takes,
     prompt_is_as_wide_as_it_should_be,
 )

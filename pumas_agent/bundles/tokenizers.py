@@ -5,6 +5,7 @@ A tokenizer without its files loads with a vocabulary of three words and draws a
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, Component, Presence, Rule, Unusable
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice, shown
@@ -20,7 +21,8 @@ from pumas_agent.bundles.vocabularies import (
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _SIDE_FILES = ("special_tokens_map.json", "added_tokens.json")
-_ROLES = frozenset({"bos_token", "eos_token", "pad_token", "unk_token"})
+_ROLES = frozenset({"bos_token", "eos_token", "pad_token"})
+"""Of the special tokens that stand in every prompt."""
 _T5_MARKS = 100
 _NOT_VOCABULARY = ("tokenizer_file", "tokenizer_config_file")
 _SENTENCEPIECE = (".model",)
@@ -89,25 +91,20 @@ def _special_tokens_have_vectors(bundle: Bundle, component: Component, path: str
 
 def _special(bundle: Bundle, path: str) -> dict[str, str | None]:
     """The special tokens that a file names, by role; None for one that is null."""
-    try:
-        document = bundle.document(path) if bundle.is_file(path) else {}
-    except Unusable:
-        return {}
+    document = _document(bundle, path)
     found: dict[str, str | None] = {}
     for role in _ROLES & document.keys():
         token = document[role]
-        text = token.get("content") if isinstance(token, dict) else token
-        if isinstance(text, str | None):  # anything else is said where the file is judged
-            found[role] = text
+        if isinstance(token, str | None):  # anything else is said where the file is judged
+            found[role] = token
+        elif isinstance(token, dict) and isinstance(token.get("content"), str):
+            found[role] = token["content"]
     return found
 
 
 def _added(bundle: Bundle, component: Component) -> frozenset[str]:
     """Tokens that are added to the vocabulary with a number of their own."""
-    try:
-        config = bundle.document(component.path(TOKENIZER_CONFIG))
-    except Unusable:
-        return frozenset()
+    config = _document(bundle, component.path(TOKENIZER_CONFIG))
     decoder = config.get("added_tokens_decoder")
     tokens = decoder.values() if isinstance(decoder, dict) else ()
     return frozenset(str(token.get("content")) for token in tokens if isinstance(token, dict))
@@ -116,23 +113,30 @@ def _added(bundle: Bundle, component: Component) -> frozenset[str]:
 def lists_of_tokens_are_whole(bundle: Bundle) -> Iterator[Problem]:
     """Additional tokens are texts or objects; T5 wants all of its hundred marks, or none (`T5Tokenizer.__init__`)."""
     for component in _tokenizers(bundle):
+        last: tuple[str, list[object]] | None = None
         for name in (TOKENIZER_CONFIG, _SIDE_FILES[0]):
             path = component.path(name)
-            try:
-                document = bundle.document(path) if bundle.is_file(path) else {}
-            except Unusable:
-                continue
-            tokens = document.get("additional_special_tokens")
+            tokens = _document(bundle, path).get("additional_special_tokens")
             if not isinstance(tokens, list):
                 continue
-            marks = sum("<extra_id_" in str(token) for token in tokens)
-            extra = document.get("extra_ids", _T5_MARKS)
+            last = path, tokens  # the map has the last word
             if not all(isinstance(token, str | dict) for token in tokens):
                 what = f"{path} has an additional token that is none"
                 yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
-            elif component.class_name.removesuffix("Fast") == "T5Tokenizer" and marks and extra and marks != extra:
-                what = f"{path} names {marks} of the {shown(extra)} marks of T5"
-                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+        if last is not None and component.class_name.removesuffix("Fast") == "T5Tokenizer":
+            marks = sum("<extra_id_" in str(token) for token in last[1])
+            wanted = _document(bundle, component.path(TOKENIZER_CONFIG)).get("extra_ids", _T5_MARKS)
+            if marks and wanted and marks != wanted:
+                what = f"{last[0]} names {marks} of the {shown(wanted)} marks of T5"
+                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, last[0])
+
+
+def _document(bundle: Bundle, path: str) -> dict[str, Any]:
+    """The document; nothing when it is not there, or cannot be read, which another rule says."""
+    try:
+        return bundle.document(path) if bundle.is_file(path) else {}
+    except Unusable:
+        return {}
 
 
 def side_files_are_usable(bundle: Bundle) -> Iterator[Problem]:

@@ -21,6 +21,8 @@ _MAX_BYTES = 64 * 1024 * 1024
 _MAX_LIST_BYTES = 16 * 1024 * 1024
 """Of a file that is read item by item; the largest published have 5 MB."""
 _EDGE_BYTES = 4096
+_NUMBERS = 1 << 64
+"""What a JSON number of `tokenizers` may be."""
 _LAST_NUMBER = re.compile(rb"(\d{1,9})\s*}$")
 _BASE_SYMBOLS = 2048
 """More than the symbols and special tokens that a trained byte-pair vocabulary has beside its merges (CLIP: 514)."""
@@ -192,7 +194,7 @@ def _unigrams(pieces: Any, unknown: Any) -> None:
 def _words(vocabulary: Any) -> Mapping[str, int]:
     if not isinstance(vocabulary, dict) or not vocabulary:
         raise _Wrong("has an empty vocabulary")
-    if not all(type(number) is int and number >= 0 for number in vocabulary.values()):
+    if not all(type(number) is int and 0 <= number < _NUMBERS for number in vocabulary.values()):
         raise _Wrong("has words without a number")
     return vocabulary
 
