@@ -21,8 +21,8 @@ _MAX_BYTES = 64 * 1024 * 1024
 _MAX_LIST_BYTES = 16 * 1024 * 1024
 """Of a file that is read item by item; the largest published have 5 MB."""
 _EDGE_BYTES = 4096
-_NUMBERS = 1 << 64
-"""What a JSON number of `tokenizers` may be."""
+_NUMBERS = 1 << 32
+"""`tokenizers` numbers words in 32 bits; a larger one is cut to fit, and is another word."""
 _LAST_NUMBER = re.compile(rb"(\d{1,9})\s*}$")
 _BASE_SYMBOLS = 2048
 """More than the symbols and special tokens that a trained byte-pair vocabulary has beside its merges (CLIP: 514)."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pumas_agent.demo.bundles import BundleKind, as_cache_snapshot, write_bundle
+from tests.cases.safety_checker import add_safety_checker
 
 REPO_ID = "org/tiny"
 
@@ -28,10 +29,21 @@ def _kind(kind: BundleKind) -> Callable[[Path], Path]:
     return write
 
 
-def _with_both_variants(root: Path) -> Path:
+def _with_safety_checker(root: Path) -> Path:
     write_bundle(BundleKind.STABLE_DIFFUSION, root)
-    half = root.with_name(f"{root.name}-half")
-    write_bundle(BundleKind.STABLE_DIFFUSION_FP16, half)
+    add_safety_checker(root, file="model.safetensors")
+    return root
+
+
+def _in_halves(root: Path) -> Path:
+    write_bundle(BundleKind.STABLE_DIFFUSION_FP16, root)
+    add_safety_checker(root, file="model.fp16.safetensors", float_type="F16")
+    return root
+
+
+def _with_both_variants(root: Path) -> Path:
+    _with_safety_checker(root)
+    half = _in_halves(root.with_name(f"{root.name}-half"))
     shutil.copytree(half, root, dirs_exist_ok=True)
     shutil.rmtree(half)
     return root
@@ -79,9 +91,9 @@ def _in_a_cache(root: Path) -> Path:
 
 
 BASES: dict[str, Callable[[Path], Path]] = {
-    "sd-tiny": _kind(BundleKind.STABLE_DIFFUSION),
+    "sd-tiny": _with_safety_checker,
     "sd-tiny-nosafety": _with_tokenizer_json,
-    "sd-tiny-fp16only": _kind(BundleKind.STABLE_DIFFUSION_FP16),
+    "sd-tiny-fp16only": _in_halves,
     "sd-tiny-both": _with_both_variants,
     "sd-tiny-bin": _kind(BundleKind.STABLE_DIFFUSION_PICKLE),
     "sd-inpaint-tiny": _kind(BundleKind.STABLE_DIFFUSION_INPAINT),

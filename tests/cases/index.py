@@ -61,13 +61,16 @@ def _bundle() -> Iterator[Change]:
         target.parent.mkdir()
         root.rename(target)
 
+    def link_to_bundle(root: Path) -> None:
+        link("../link", root.name)(root)
+
     yield Change("bundle_is_empty_dir", "sd-tiny", empty)
     yield Change("bundle_dir_unreadable", "sd-tiny", mode(".", 0))
     yield Change("bundle_path_missing", "sd-tiny", remove("."))
     yield Change("bundle_is_a_safetensors_file", "sd-tiny", nothing, place="unet/diffusion_pytorch_model.safetensors")
     yield Change("bundle_is_a_component", "sd-tiny", nothing, place="unet")
     yield Change("bundle_is_the_parent_folder", "sd-tiny", nothing, place="..")
-    yield Change("bundle_is_a_symlink", "sd-tiny", link("../link", "bundle"), place="../link")
+    yield Change("bundle_is_a_symlink", "sd-tiny", link_to_bundle, place="../link")
     yield Change("bundle_is_a_dangling_symlink", "sd-tiny", link("../link", "no"), place="../link")
     yield Change("path_with_spaces_unicode", "sd-tiny", move, place="../a folder/bündel ü%20")
     yield Change("path_with_trailing_dots", "sd-tiny", nothing, place="unet/..")
