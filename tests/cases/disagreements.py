@@ -44,6 +44,7 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         "weights_missing_pos_embed_pos_embed_sd3_transformer",
     ),
     "which words a vocabulary has, and their numbers": (
+        *("tok_vocab_other_numbers", "tok_vocab_without_letter", "tok_t5_vocab_shorter"),
         *("tok_sdxl_folders_swapped", "dir_symlink_to_other_component"),
     ),
     "what is inside a pickle": ("bin_swapped_unet_vae",),
