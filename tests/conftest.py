@@ -4,6 +4,7 @@ Owns the environment of a test, the marker `needs_root`, the profiles of hypothe
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))  # `tests.cases`; last, so that pumas_agent is the installed one
 
 IN_GATE = os.environ.get("CI") == "true"
 IS_ROOT = os.geteuid() == 0
