@@ -27,6 +27,11 @@ _CALLED_IN_DETAIL = ("CLIPTextModelWithProjection", "T5EncoderModel")
 _CLIP_IMAGES = ("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorPil")
 _CLIP_PICTURE = 224
 """Pixels a side, where a config of CLIP does not say."""
+_ADDS_A_SHIFT = (
+    *("FluxPipeline", "StableDiffusion3", "Chroma", "HiDreamImage", "Lumina2", "LongCatImage"),
+    *("OvisImage", "ZImage"),
+)
+"""Pipelines whose last step is `latents / scaling_factor + shift_factor` (diffusers 0.42)."""
 _CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
 
 
@@ -74,6 +79,19 @@ def unet_takes_what_the_vae_gives(bundle: Bundle) -> Iterator[Problem]:
         path = unet.path("config.json")
         what = f"{path}: the UNet takes {takes} channels, and the VAE has {gives}"
         yield fatal(FindingCode.UNET_IN_CHANNELS, what, path)
+
+
+def vae_says_its_shift(bundle: Bundle) -> Iterator[Problem]:
+    """Pipelines of the newer kind add the VAE's `shift_factor` to what they drew; the class has none by itself."""
+    vae, facts = _model(bundle, "vae", "AutoencoderKL"), bundle.facts
+    config = {} if vae is None else _config(bundle, vae)
+    if vae is None or not config or facts is None or not facts.name.startswith(_ADDS_A_SHIFT):
+        return
+    shift = config.get("shift_factor")
+    if not isinstance(shift, int | float) or isinstance(shift, bool):
+        path = vae.path("config.json")
+        what = f"{path} gives {shown(shift)} for shift_factor, which {facts.name} adds"
+        yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 
 def unet_is_told_what_it_asks(bundle: Bundle) -> Iterator[Problem]:
@@ -251,6 +269,7 @@ FIT_RULES: tuple[Rule, ...] = (
     classes_are_not_relabelled,
     scheduler_fits_the_pipeline,
     unet_takes_what_the_vae_gives,
+    vae_says_its_shift,
     unet_is_told_what_it_asks,
     unet_says_how_large,
     safety_checker_sees_what_it_takes,

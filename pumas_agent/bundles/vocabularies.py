@@ -4,7 +4,6 @@ Small files are checked whole. Of large ones only what a cut-off download or a f
 full-size vocabulary takes longer to parse than all the rest of a bundle.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -85,30 +84,6 @@ def check_slow_files(bundle: Bundle, component: Component, names: Sequence[str])
             yield fatal(wrong.code, f"{path} {wrong}", path)
         except Unusable as unusable:
             yield unusable.problem
-
-
-def words_without_number(bundle: Bundle, path: str, words: Iterable[str]) -> list[str]:
-    """Those of the words that a vocabulary in JSON does not have; special ones mostly stand at its end.
-
-    Raises:
-        Unusable: the file cannot be read.
-    """
-    _, last, _ = _edges(bundle, path)
-    missing = [word for word in words if not _stands_in(word, last)]
-    content = bundle.read(path, _MAX_BYTES) if missing else b""
-    return [word for word in missing if not _stands_in(word, content)]
-
-
-def count_of_words(bundle: Bundle, path: str) -> int | None:
-    """How many words a vocab.json numbers; None for another file."""
-    if not path.endswith("vocab.json"):
-        return None
-    content = _content(bundle, path, _whole_vocabulary)
-    return _last_number(bundle, path) + 1 if content is None else len(_numbered(_json(content)))
-
-
-def _stands_in(word: str, content: bytes) -> bool:
-    return f'"{word}"'.encode("utf-8", "replace") in content or json.dumps(word).encode() in content
 
 
 def is_damaged(bundle: Bundle, path: str) -> bool:

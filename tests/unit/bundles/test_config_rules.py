@@ -248,3 +248,12 @@ def test_a_unet_for_another_task(tmp_path: Path) -> None:
 
     assert findings(inpaint) == [("unet_in_channels", UNET)]
     assert ("component_class_mismatch", UNET) in findings(xl)
+
+
+@pytest.mark.parametrize("kind", [BundleKind.FLUX, BundleKind.STABLE_DIFFUSION_3])
+@pytest.mark.parametrize("shift", [None, "0.1", True])
+def test_a_vae_without_a_shift(kind: BundleKind, shift: Any, tmp_path: Path) -> None:
+    """Stable Diffusion's VAE has none; the pipelines that add it fail when all is drawn."""
+    said = findings(judged(kind, tmp_path, put(VAE, shift_factor=shift)))
+
+    assert said == [("invalid_config_json", VAE)]
