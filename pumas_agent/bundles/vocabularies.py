@@ -17,6 +17,8 @@ from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
 
 MAX_WHOLE_BYTES = 512 * 1024
 _MAX_BYTES = 64 * 1024 * 1024
+_MAX_CONTAINERS = 4_000_000
+"""Lists and objects in a document, each of which takes seventy bytes; the largest vocabularies have 600,000."""
 _MAX_LIST_BYTES = 16 * 1024 * 1024
 """Of a file that is read item by item; the largest published have 5 MB."""
 _EDGE_BYTES = 4096
@@ -270,6 +272,8 @@ def _whole_tokenizer(first: bytes, last: bytes) -> bool:
 
 def _json(content: bytes) -> Any:
     _not_a_pointer(content)
+    if content.count(b"[") + content.count(b"{") > _MAX_CONTAINERS:
+        raise _Wrong("has more lists than a vocabulary")
     try:
         return msgspec.json.decode(content)  # strict, as the parser of `tokenizers` is: no NaN
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

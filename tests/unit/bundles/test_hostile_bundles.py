@@ -321,3 +321,18 @@ def test_any_bytes_as_index(content: bytes) -> None:
 
         assert validate(root) == report
         assert BundleReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_a_vocabulary_of_nothing_but_lists(tmp_path: Path) -> None:
+    """Three bytes of text are a list of seventy: the file is refused before it is decoded."""
+    write_bundle(BundleKind.STABLE_DIFFUSION, tmp_path)
+    content = b"[" + b"[]," * 4_000_000 + b"[]]"
+    (tmp_path / "tokenizer" / "vocab.json").write_bytes(content)
+
+    tracemalloc.start()
+    report = validate(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert ("invalid_tokenizer_files", "tokenizer/vocab.json") in said(report)
+    assert peak < 10 * len(content)
