@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pumas_agent.bundles.bundle import Bundle, Rule, Unusable, without_duplicates
 from pumas_agent.bundles.components import COMPONENT_RULES, components_in, manifest_of, place_of_component
+from pumas_agent.bundles.config_values import CONFIG_VALUE_RULES
 from pumas_agent.bundles.configs import CONFIG_RULES
 from pumas_agent.bundles.entries import ENTRY_RULES, component_entries
 from pumas_agent.bundles.findings import FindingCode, Problem, escaped, fatal, finding
@@ -50,6 +51,7 @@ CONTENT_RULES: tuple[Rule, ...] = (
     *ENTRY_RULES,
     *COMPONENT_RULES,
     *CONFIG_RULES,
+    *CONFIG_VALUE_RULES,
     *TOKENIZER_RULES,
     *FIT_RULES,
     *LEFTOVER_RULES,

@@ -257,3 +257,54 @@ def test_a_vae_without_a_shift(kind: BundleKind, shift: Any, tmp_path: Path) -> 
     said = findings(judged(kind, tmp_path, put(VAE, shift_factor=shift)))
 
     assert said == [("invalid_config_json", VAE)]
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        *((UNET, {"norm_eps": value}) for value in ("x", None)),
+        *((UNET, {"dropout": "x"}), (UNET, {"freq_shift": "x"}), (UNET, {"mid_block_scale_factor": 0})),
+        *((UNET, {"num_attention_heads": 2}), (UNET, {"time_embedding_type": "nope"})),
+        (UNET, {"resnet_time_scale_shift": "nope"}),
+        *((TEXT, {"id2label": value}) for value in ("x", ["x"])),
+        *((TEXT, {"eos_token_id": value}) for value in ([2], None)),
+        *((SCHEDULER, {"beta_end": value}) for value in (0, 1, 12, -1)),
+        *((SCHEDULER, {"beta_start": value}) for value in (-1, 1, "x")),
+        *((SCHEDULER, {"trained_betas": []}), (SCHEDULER, {"beta_schedule": None})),
+        *((IMAGES, {name: "x"}) for name in ("size", "crop_size", "image_mean", "rescale_factor")),
+        *((IMAGES, {name: None}) for name in ("image_mean", "image_std")),
+    ],
+)
+def test_values_that_the_library_fails_on(path: str, values: dict[str, Any], tmp_path: Path) -> None:
+    """When the class is made, or when it draws; found with the real library."""
+    steps = {"do_normalize": True, "do_center_crop": True, "do_rescale": True} if path == IMAGES else {}
+
+    said = findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, put(path, **values, **steps)))
+
+    assert ("invalid_config_json", path) in said
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        (UNET, {"norm_eps": 1e-6, "dropout": 0.1, "freq_shift": 1, "mid_block_scale_factor": 1.4}),
+        (TEXT, {"id2label": {"0": "x"}}),
+        (SCHEDULER, {"beta_start": 0, "trained_betas": None}),
+        (SCHEDULER, {"trained_betas": [0.1, 0.2], "beta_schedule": None}),
+        (IMAGES, {"crop_size": None, "do_center_crop": False}),
+        (IMAGES, {"image_mean": None, "image_std": None, "do_normalize": False}),
+    ],
+)
+def test_values_that_the_library_takes(path: str, values: dict[str, Any], tmp_path: Path) -> None:
+    """What nobody asks for may be absent."""
+    assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, put(path, **values))) == []
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_shift_that_the_picture_asks_for(tmp_path: Path, *, asked: bool) -> None:
+    """Flux calculates its shift from two numbers, where it is told to."""
+    values = {"use_dynamic_shifting": asked, "base_shift": None}
+
+    said = findings(judged(BundleKind.FLUX, tmp_path, put(SCHEDULER, **values)))
+
+    assert said == ([("invalid_config_json", SCHEDULER)] if asked else [])
