@@ -46,7 +46,7 @@ def _json(random: Random, root: Path, files: list[Path]) -> str:
     path = random.choice(documents)
     try:
         document = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):  # damaged before
         return "nothing"
     places = list(_places(document))
     if not places:
@@ -98,7 +98,7 @@ def _header(random: Random, root: Path, files: list[Path]) -> str:
     length = int.from_bytes(content[:8], "little")
     try:
         header = json.loads(content[8 : 8 + length])
-    except ValueError:
+    except (ValueError, RecursionError):  # damaged before
         return "nothing"
     places = list(_places(header)) if isinstance(header, dict) else []
     if not places:
