@@ -25,6 +25,7 @@ _BASE_FILES = (
 _HAVE = frozenset({"torch", "vision", "tokenizers", "sentencepiece", "accelerate", "protobuf"})
 """What `requires(backends=…)` may ask for; a class that asks for more cannot be loaded."""
 _TORCHVISION = frozenset({"TorchvisionBackend", "BaseVideoProcessor"})
+_CONVERTERS = ("convert_slow_tokenizer.py", "SLOW_TO_FAST_CONVERTERS")
 _PIL = "Pil"
 """An image processor that needs torchvision is loaded as the one of this suffix where torchvision is missing."""
 
@@ -36,13 +37,40 @@ def classes(source: PackageSource) -> dict[str, list[str]]:
         kind = kind_of(source, name)
         if kind is not None:
             found.setdefault(kind, []).append(name)
+    found["tokenizer"] = sorted({*found.get("tokenizer", ()), *_stand_ins(source)})
     return found
 
 
 def tokenizer_files(source: PackageSource, names: list[str]) -> dict[str, dict[str, str]]:
     """The files of each tokenizer by their role (`vocab_files_names`); without those that have none."""
-    found = {name: _vocabulary_files(source, name) for name in names}
+    stand_ins = _stand_ins(source)
+    found = {name: _vocabulary_files(source, stand_ins.get(name, name)) for name in names}
     return {name: files for name, files in found.items() if files}
+
+
+def _stand_ins(source: PackageSource) -> dict[str, str]:
+    """For each tokenizer that has no class any more: the class that transformers 5 gives in its place.
+
+    That is the one named as the converter is, or else the first that shares it (`_LazyModule.__getattr__`).
+    """
+    path, table = _CONVERTERS
+    converters: dict[str, str] = {}
+    for node in source.modules[path].body if path in source.modules else ():
+        match node:
+            case ast.Assign(targets=[ast.Name(name)], value=ast.Dict(keys, values)) if name == table:
+                for key, value in zip(keys, values, strict=True):
+                    match key, value:
+                        case ast.Constant(value=str(tokenizer)), ast.Name(converter):
+                            converters[tokenizer] = converter
+    exported = _exported(source)
+    found = {}
+    for name, converter in converters.items():
+        alike = (other for other, used in converters.items() if used == converter)
+        candidates = (converter.replace("Converter", "Tokenizer"), *alike)
+        served = next((other for other in candidates if other in exported), None)
+        if name not in exported and served is not None:
+            found[name] = served
+    return found
 
 
 def _exported(source: PackageSource) -> set[str]:

@@ -62,6 +62,17 @@ class MagicEncoder(NewPreTrainedModel): pass
 __all__ = ["NewPreTrainedModel", "NewEncoder", "MagicEncoder"]
 """,
     "models/new/modular_new.py": "class MagicEncoder(NewEncoder): pass\n",
+    "convert_slow_tokenizer.py": """
+SLOW_TO_FAST_CONVERTERS = {
+    "LostTokenizer": LostConverter, "OldTokenizer": NewConverter, "NewTokenizer": NewConverter,
+    "OtherTokenizer": OtherConverter, "ModernTokenizer": OtherConverter,
+}
+""",
+    "models/modern/tokenization_modern.py": """
+class ModernTokenizer(PreTrainedTokenizerBase):
+    vocab_files_names = {"vocab_file": "modern.model"}
+__all__ = ["ModernTokenizer"]
+""",
     "broken.py": "def (\n",
 }
 
@@ -102,6 +113,8 @@ def test_every_pipeline_has_a_task() -> None:
         ("transformers", "CLIPPreTrainedModel", None),
         ("transformers", "AutoModel", None),
         ("transformers", "CLIPTokenizerFast", "tokenizer"),
+        ("transformers", "ElectraTokenizerFast", "tokenizer"),
+        ("transformers", "Phi3Tokenizer", "tokenizer"),
         ("transformers", "CLIPFeatureExtractor", "image_processor"),
         ("transformers", "ViTFeatureExtractor", None),
         ("transformers", "CLIPImageProcessorFast", "dummy"),
@@ -171,12 +184,17 @@ def test_tables_are_read_from_source(site_packages: Path) -> None:
     assert components["libraries"]["new"] == {"diffusers_model": ["OwnModel"]}
     assert components["libraries"]["transformers"] == {
         "dummy": ["MagicEncoder"],
-        "tokenizer": ["NewTokenizer"],
+        "tokenizer": ["ModernTokenizer", "NewTokenizer", "OldTokenizer", "OtherTokenizer"],
         "transformers_model": ["NewEncoder"],
     }
     assert components["schedulers"] == {"NewScheduler": ["init_noise_sigma", "set_timesteps(mu)"]}
     assert components["remapped"] == {"Old": "New"}
-    assert components["tokenizer_files"] == {"NewTokenizer": {"vocab_file": "vocab.txt"}}
+    assert components["tokenizer_files"] == {
+        "ModernTokenizer": {"vocab_file": "modern.model"},
+        "NewTokenizer": {"vocab_file": "vocab.txt"},
+        "OldTokenizer": {"vocab_file": "vocab.txt"},
+        "OtherTokenizer": {"vocab_file": "modern.model"},
+    }
 
 
 def test_a_check_says_what_differs_and_writes_nothing(site_packages: Path) -> None:
