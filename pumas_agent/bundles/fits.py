@@ -10,8 +10,8 @@ from typing import Any
 from pumas_agent.bundles.bundle import Bundle, Component, Rule, Unusable
 from pumas_agent.bundles.configs import PREPROCESSOR, config_name
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
+from pumas_agent.bundles.special_tokens import TOKENIZER_CONFIG, WHOLE_TOKENIZERS
 from pumas_agent.bundles.tables import ComponentKind as Kind
-from pumas_agent.bundles.tokenizers import TOKENIZER_CONFIG
 from pumas_agent.bundles.weights.config import MAX_SIZE
 
 _ALIKE = {
@@ -50,7 +50,8 @@ def classes_are_not_relabelled(bundle: Bundle) -> Iterator[Problem]:
     for component, expected in _expected(bundle):
         saved_as = _written_for(bundle, component)
         plain = {name.removesuffix("Fast") for name in expected}
-        if saved_as is None or component.class_name.removesuffix("Fast") in plain | _LOADS_OTHERS:
+        others = plain | _LOADS_OTHERS | WHOLE_TOKENIZERS
+        if saved_as is None or not others.isdisjoint({component.class_name, component.class_name.removesuffix("Fast")}):
             continue
         if saved_as.removesuffix("Fast") in plain:
             yield _unfit(bundle, component, expected, f"and its files are of {saved_as[:80]}")
@@ -117,8 +118,11 @@ def unet_says_how_large(bundle: Bundle) -> Iterator[Problem]:
     if unet is None or facts is None or not facts.name.startswith("StableDiffusion"):
         return
     config, path = _config(bundle, unet), unet.path("config.json")
-    if config and (not isinstance(config.get("sample_size"), int | list) or not config["sample_size"]):
-        what = f"{path} has {shown(config.get('sample_size'))} for sample_size: a picture would have no size"
+    unsaid = config.get("_use_default_values")  # what diffusers then takes from the class, which has no size
+    is_unsaid = isinstance(unsaid, list) and "sample_size" in unsaid
+    size = None if is_unsaid else config.get("sample_size")
+    if config and (not isinstance(size, int | list) or not size):
+        what = f"{path} has {shown(size)} for sample_size: a picture would have no size"
         yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 

@@ -18,6 +18,8 @@ from pumas_agent.bundles.tables import ComponentKind
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
+WHOLE_TOKENIZERS = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})
+"""Classes that are whatever tokenizer.json holds, in place of any other (transformers 5); they assume no token."""
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """`SPECIAL_TOKENS_ATTRIBUTES` of transformers 5."""
 _LISTS = ("extra_special_tokens", "additional_special_tokens")
@@ -62,14 +64,16 @@ def tokens_are_tokens(bundle: Bundle) -> Iterator[Problem]:
                 where = component.path(SPECIAL_TOKENS) if name in overlaid else path
                 yield _wrong(where, f"gives {shown(settings[name])} for {name}, which is no token")
         for name in _LISTS:
-            if not _are_tokens(settings.get(name)):
+            tokens = settings.get(name)
+            if not _are_tokens(tokens) or (name in overlaid and isinstance(tokens, dict)):
                 yield _wrong(path, f"gives {shown(settings[name])} for {name}, which are no tokens")
         for number, token in _decoder(settings).items():
             if not _is_number(number) or not isinstance(token, dict) or not _is_token(token):
                 yield _wrong(path, f"has {shown(number)} in added_tokens_decoder, which is no token")
                 break
-        for name in _IN_EVERY_PROMPT.get(_plain(component), ()):
-            if name in settings and settings[name] is None:
+        assumed = _IN_EVERY_PROMPT.get(_plain(component), {})
+        for name in ("pad_token",) if component.class_name in WHOLE_TOKENIZERS else assumed:
+            if settings.get(name, assumed.get(name)) is None:
                 yield _wrong(path, f"has no {name}, which each prompt needs")
 
 

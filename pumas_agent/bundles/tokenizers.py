@@ -1,18 +1,19 @@
 """Owns the rules on tokenizers: which files each class reads, and whether they hold a vocabulary that can be used.
 
 A tokenizer without its files loads with a vocabulary of three words and draws another picture, without a warning
-(transformers 5). What the files must hold stands in `vocabularies`.
+(transformers 5). What the files must hold stands in `tokenizer_json` and `vocabularies`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, Component, Presence, Rule, Unusable
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice, shown
-from pumas_agent.bundles.special_tokens import SPECIAL_TOKEN_RULES
+from pumas_agent.bundles.special_tokens import SPECIAL_TOKEN_RULES, WHOLE_TOKENIZERS
 from pumas_agent.bundles.tables import ComponentKind
-from pumas_agent.bundles.vocabularies import check_slow_files, check_tokenizer_json, is_damaged
+from pumas_agent.bundles.tokenizer_json import check_tokenizer_json
+from pumas_agent.bundles.vocabularies import check_slow_files, is_damaged
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -21,10 +22,11 @@ _NOT_VOCABULARY = ("tokenizer_file", "tokenizer_config_file")
 _SENTENCEPIECE = (".model",)
 _CLIP_POSITIONS = 77
 """`max_position_embeddings` of a CLIP text encoder whose config does not say (transformers: CLIPTextConfig)."""
+_ENDS = 2
+"""Tokens of a prompt without words: its start and its end."""
 _PREFERRED = re.compile(r"tekken\.json|tokenizer\.model|tiktoken\.model")
 """What transformers 5 takes for the vocabulary of any class, where there is no tokenizer.json."""
 _VERSIONED = re.compile(r"tokenizer\.(\d{1,4})\.[\w.]{0,40}json")
-_FROM_FILES = ("vocab", "merges", "init_inputs", "tokenizer_object", "gguf_file")
 _TEMPLATE, _TEMPLATES = "chat_template.jinja", "additional_chat_templates"
 _MAX_TEMPLATE_BYTES = 4 * 1024 * 1024
 
@@ -37,7 +39,9 @@ def vocabulary_is_complete(bundle: Bundle) -> Iterator[Problem]:
     for component in _tokenizers(bundle):
         slow = _slow_files(bundle, component)
         if bundle.is_file(component.path(TOKENIZER_JSON)) and _reads_tokenizer_json(bundle, component):
-            yield from check_tokenizer_json(bundle, component, component.path(TOKENIZER_JSON))
+            has_the_tokens = _has_the_tokens(bundle, component)
+            path = component.path(TOKENIZER_JSON)
+            yield from check_tokenizer_json(bundle, component, path, has_the_tokens=has_the_tokens)
             yield from _beside_tokenizer_json(bundle, component, slow)
         elif slow and (stray := _preferred(bundle, component, slow)) is not None:
             path = component.path(stray)
@@ -65,14 +69,14 @@ def settings_are_usable(bundle: Bundle) -> Iterator[Problem]:
         if bundle.presence(path) is Presence.FILE:
             document = bundle.document(path)
             yield from _entries_are_usable(document, path)
-            if _is_clip(component):
+            if _cuts_prompts(bundle, component):
                 length = document.get("model_max_length", document.get("max_len"))  # its name of old
                 yield from _length_is_usable(bundle, component, length)
             elif not isinstance(document.get("model_max_length"), int | float | None):
                 what = f"{path} gives {shown(document['model_max_length'])} for model_max_length"
                 yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
-            yield from _vocabulary_is_not_elsewhere(bundle, component, document)
-        elif _is_clip(component):
+            yield from _versions_are_usable(bundle, component, document)
+        elif _cuts_prompts(bundle, component):
             what = f"{component.name} has no {TOKENIZER_CONFIG}: prompts would not be cut to length"
             yield bundle.no_file(path, FindingCode.TOKENIZER_CONFIG_MISSING, what)
 
@@ -129,13 +133,9 @@ def _preferred(bundle: Bundle, component: Component, slow: tuple[str, ...]) -> s
     return min((name for name in names if name not in slow and _PREFERRED.search(name)), default=None)
 
 
-def _vocabulary_is_not_elsewhere(bundle: Bundle, component: Component, document: dict[str, Any]) -> Iterator[Problem]:
-    """The config gives no vocabulary of its own, and each version of tokenizer.json that it names is sound."""
+def _versions_are_usable(bundle: Bundle, component: Component, document: dict[str, Any]) -> Iterator[Problem]:
+    """Each version of tokenizer.json that the config names is sound."""
     path = component.path(TOKENIZER_CONFIG)
-    for name in _FROM_FILES:
-        if document.get(name):
-            what = f"{path} has {name}, which transformers takes in place of the files"
-            yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
     versions = document.get("fast_tokenizer_files", [])
     if not isinstance(versions, list) or not all(isinstance(name, str) for name in versions):
         yield fatal(FindingCode.INVALID_CONFIG_JSON, f"{path} gives {shown(versions)} for fast_tokenizer_files", path)
@@ -161,8 +161,12 @@ def _tokenizers(bundle: Bundle) -> Iterator[Component]:
     return (component for component in bundle.components if component.kind is ComponentKind.TOKENIZER)
 
 
-def _is_clip(component: Component) -> bool:
-    return component.class_name.removesuffix("Fast") == "CLIPTokenizer"
+def _cuts_prompts(bundle: Bundle, component: Component) -> bool:
+    """The pipeline takes a tokenizer of CLIP, which it asks how long a prompt may be."""
+    names: Iterable[str] = (component.class_name,)
+    if component.class_name in WHOLE_TOKENIZERS and bundle.facts is not None:
+        names = bundle.facts.classes.get(component.name, ())
+    return any(name.removesuffix("Fast") == "CLIPTokenizer" for name in names)
 
 
 def _reads_tokenizer_json(bundle: Bundle, component: Component) -> bool:
@@ -213,7 +217,7 @@ def _entries_are_usable(document: dict[str, object], path: str) -> Iterator[Prob
 def _length_is_usable(bundle: Bundle, component: Component, length: object) -> Iterator[Problem]:
     path = component.path(TOKENIZER_CONFIG)
     most = _positions(bundle, component)
-    if not isinstance(length, int) or isinstance(length, bool) or not 0 < length <= most:
+    if not isinstance(length, int) or isinstance(length, bool) or not _ENDS <= length <= most:
         given = "no" if length is None else f"{shown(length)} as"
         what = f"{path} gives {given} model_max_length; the text encoder takes at most {most} tokens"
         yield fatal(FindingCode.TOKENIZER_CONFIG_MISSING, what, path)

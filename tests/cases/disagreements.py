@@ -23,7 +23,7 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
     ),
     "a value that only the code of the library understands": (
         *("config_scheduler_skip_prk_steps_false", "config_scheduler_trained_betas_short", "scalar_watermarker_sdxl"),
-        *("config_pixart_transformer_sample_size_8", "tok_v5_pre_tokenizer_unknown"),
+        "config_pixart_transformer_sample_size_8",
         *("config_text_encoder_attn_implementation", "config_text_encoder_hidden_act_unknown"),
         *("config_text_encoder_torch_dtype_float16", "config_text_encoder_use_return_dict"),
         *("config_feature_extractor_image_mean_short", "config_feature_extractor_resample_unknown"),
