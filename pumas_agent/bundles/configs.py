@@ -1,7 +1,7 @@
 """Owns the rules on the configs of components: there, readable, of the class, and saying something.
 
-The values in them are judged in `config_values`. What a config says of weights is compared with them in `weights`; what
-components say of each other, in `fits`.
+The values in them are judged in `settings` and `config_values`. What a config says of weights is compared with them in
+`weights`; what components say of each other, in `fits`.
 """
 
 import re
@@ -58,12 +58,9 @@ def diffusers_configs_name_their_class(bundle: Bundle) -> Iterator[Problem]:
         if not isinstance(document.get("_class_name", ""), str | list):
             yield fatal(FindingCode.INVALID_CONFIG_JSON, f"{path} has a _class_name that is no text", path)
         version = document.get("_diffusers_version", "0")
-        if (
-            component.class_name == "UNet2DConditionModel"
-            and isinstance(version, str)
-            and not _RELEASE.fullmatch(version)
-        ):
-            what = f"{path} has {version[:40]!r} for a version of diffusers"
+        is_version = isinstance(version, str) and _RELEASE.fullmatch(version)
+        if component.class_name == "UNet2DConditionModel" and not is_version:
+            what = f"{path} has {shown(version)} for a version of diffusers"
             yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 

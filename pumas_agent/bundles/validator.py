@@ -20,6 +20,7 @@ from pumas_agent.bundles.leftovers import LEFTOVER_RULES
 from pumas_agent.bundles.model_index import read_model_index
 from pumas_agent.bundles.pipeline import PIPELINE_RULES
 from pumas_agent.bundles.policy import Depth, Policy
+from pumas_agent.bundles.settings import SETTING_RULES
 from pumas_agent.bundles.structure import STRUCTURE_RULES, manifest
 from pumas_agent.bundles.tables import PipelineFacts, tables_with
 from pumas_agent.bundles.tokenizers import TOKENIZER_RULES
@@ -51,6 +52,7 @@ CONTENT_RULES: tuple[Rule, ...] = (
     *ENTRY_RULES,
     *COMPONENT_RULES,
     *CONFIG_RULES,
+    *SETTING_RULES,
     *CONFIG_VALUE_RULES,
     *TOKENIZER_RULES,
     *FIT_RULES,

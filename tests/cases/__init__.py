@@ -11,6 +11,7 @@ from tests.cases.configs import config_changes
 from tests.cases.index import index_changes
 from tests.cases.places import place_changes
 from tests.cases.shards import shard_changes
+from tests.cases.single_settings import single_setting_changes
 from tests.cases.spec import spec_changes
 from tests.cases.tokenizers import tokenizer_changes
 from tests.cases.variants import variant_changes
@@ -31,6 +32,7 @@ def _all() -> Iterator[Change]:
     yield from variant_changes()
     yield from shard_changes()
     yield from tokenizer_changes()
+    yield from single_setting_changes()
 
 
 def _by_name() -> dict[str, Change]:

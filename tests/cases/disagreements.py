@@ -20,13 +20,15 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("config_text_encoder_num_hidden_layers_0", "config_flux_transformer_num_layers_0"),
         "config_flux_transformer_axes_dims_rope",
         *("tok_config_model_max_length_16", "tok_config_padding_side_left", "tok_special_map_pad_other"),
+        *("setting_clip_pad_resized", "setting_flux_sched_dynamic", "setting_sch_train_10", "setting_t5_actg"),
+        *("setting_sd_sched_set_alpha_text", "setting_t5_relpos", "setting_te_act_gelu_new", "setting_tok_len_3"),
+        *("setting_tok_model_max_length_2", "setting_unet_act_relu", "setting_unet_downsample_padding"),
+        *("setting_unet_flip_null", "setting_unet_mid_null", "setting_vae_mid_attn"),
     ),
     "a value that only the code of the library understands": (
         *("config_scheduler_skip_prk_steps_false", "config_scheduler_trained_betas_short", "scalar_watermarker_sdxl"),
         "config_pixart_transformer_sample_size_8",
-        *("config_text_encoder_attn_implementation", "config_text_encoder_hidden_act_unknown"),
-        *("config_text_encoder_torch_dtype_float16", "config_text_encoder_use_return_dict"),
-        *("config_feature_extractor_image_mean_short", "config_feature_extractor_resample_unknown"),
+        *("config_text_encoder_torch_dtype_float16", "setting_sch_skip_null", "setting_sch_train_1"),
     ),
     "the numbers in the tensors": (
         *("weights_zeroed_conv_out_weight_unet", "weights_zeroed_linear_1_unet"),
@@ -57,7 +59,11 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
         "shard_index_lists_missing_tensor_unet",
     ),
     "tensors that are not there are made up, and the picture of this prompt does not depend on them": (
-        *("weights_missing_encoder_conv_in_weight_vae", "config_flux_text_encoder_2_feed_forward_relu"),
+        *(
+            "weights_missing_encoder_conv_in_weight_vae",
+            "config_flux_text_encoder_2_feed_forward_relu",
+            "setting_t5_relu",
+        ),
         *("weights_missing_concept_embeds_safety_checker", "weights_missing_visual_projection_weight_safety_checker"),
         *(
             "weights_missing_special_care_embeds_weights_safety_checker",

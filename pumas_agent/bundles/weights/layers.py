@@ -51,12 +51,13 @@ def attention(name: str, size: int, source: int, *, bias: bool = False) -> Layer
     ]
 
 
-def resnet(name: str, inputs: int, outputs: int, time: int | None) -> Layers:
-    """`ResnetBlock2D` of diffusers, with a time embedding of `time` numbers."""
+def resnet(name: str, inputs: int, outputs: int, time: int | None, *, scale_shift: bool = False) -> Layers:
+    """`ResnetBlock2D` of diffusers, with a time embedding of `time` numbers, which gives a shift or a scale too."""
+    given = outputs * 2 if scale_shift else outputs
     return [
         *norm(f"{name}.norm1", inputs),
         *conv(f"{name}.conv1", inputs, outputs),
-        *(linear(f"{name}.time_emb_proj", time, outputs) if time is not None else ()),
+        *(linear(f"{name}.time_emb_proj", time, given) if time is not None else ()),
         *norm(f"{name}.norm2", outputs),
         *conv(f"{name}.conv2", outputs, outputs),
         *(conv(f"{name}.conv_shortcut", inputs, outputs, 1) if inputs != outputs else ()),

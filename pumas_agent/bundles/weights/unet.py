@@ -43,6 +43,9 @@ DEFAULTS: Mapping[str, Any] = {
     "conv_in_kernel": 3,
     "conv_out_kernel": 3,
     "projection_class_embeddings_input_dim": None,
+    "resnet_time_scale_shift": "default",
+    "timestep_post_act": None,
+    "time_embedding_act_fn": None,
 }
 _USUAL: Mapping[str, Any] = {
     "mid_block_only_cross_attention": None,
@@ -50,7 +53,6 @@ _USUAL: Mapping[str, Any] = {
     "class_embed_type": None,
     "num_class_embeds": None,
     "class_embeddings_concat": False,
-    "resnet_time_scale_shift": "default",
     "time_embedding_type": "positional",
     "attention_type": "default",
     "cross_attention_norm": None,
@@ -89,7 +91,13 @@ class _Unet:
         if not isinstance(self._only_prompt, bool):
             raise NotKnown("only_cross_attention")
         config.divides("norm_num_groups", self._channels)
-        config.activation("act_fn")
+        for key in ("act_fn", "timestep_post_act", "time_embedding_act_fn"):
+            if key == "act_fn" or config.value(key) is not None:
+                config.activation(key)
+        scale_shift = config.value("resnet_time_scale_shift")
+        if scale_shift not in ("default", "scale_shift"):
+            raise NotKnown("resnet_time_scale_shift")
+        self._scale_shift = scale_shift == "scale_shift"
         self._time = config.optional("time_embedding_dim") or self._channels[0] * 4
         self._heads = config.natural_each("attention_head_dim", count)  # the setting is named wrongly in the library
         depths = config.value("transformer_layers_per_block")
@@ -98,6 +106,8 @@ class _Unet:
         if not isinstance(self._depths, list) or len(self._depths) != count or not isinstance(reverse, list | None):
             raise NotKnown("transformer_layers_per_block")
         self._up_depths = self._depths[::-1] if reverse is None else reverse
+        if len(self._up_depths) < count:
+            raise Misfit(f"reverse_transformer_layers_per_block has {len(self._up_depths)} values for {count} blocks")
 
     def blocks(self) -> Iterator[Layers]:
         config = self._config
@@ -136,7 +146,7 @@ class _Unet:
             block = f"down_blocks.{number}"
             depths = _each(self._depths[number], self._layers[number])
             for layer in range(self._layers[number]):
-                yield resnet(f"{block}.resnets.{layer}", inputs if layer == 0 else size, size, self._time)
+                yield self._resnet(f"{block}.resnets.{layer}", inputs if layer == 0 else size, size)
                 if self._down[number]:
                     name = f"{block}.attentions.{layer}"
                     yield from self._attention(name, number, depths[layer], only_prompt=self._only_prompt)
@@ -150,10 +160,10 @@ class _Unet:
         if kind not in (None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn"):
             raise NotKnown("mid_block_type")
         if kind is not None:
-            yield resnet("mid_block.resnets.0", size, size, self._time)
+            yield self._resnet("mid_block.resnets.0", size, size)
         if kind == "UNetMidBlock2DCrossAttn":
             yield from self._attention("mid_block.attentions.0", -1, _each(self._depths[-1], 1)[0])
-            yield resnet("mid_block.resnets.1", size, size, self._time)
+            yield self._resnet("mid_block.resnets.1", size, size)
 
     def _up_blocks(self) -> Iterator[Layers]:
         count = len(self._channels)
@@ -166,13 +176,16 @@ class _Unet:
             depths = _each(self._up_depths[number] if number < len(self._up_depths) else None, layers)
             for layer in range(layers):
                 inputs = (before if layer == 0 else size) + (skipped if layer == layers - 1 else size)
-                yield resnet(f"{block}.resnets.{layer}", inputs, size, self._time)
+                yield self._resnet(f"{block}.resnets.{layer}", inputs, size)
                 if self._up[number]:
                     name = f"{block}.attentions.{layer}"
                     yield from self._attention(name, down, depths[layer], only_prompt=self._only_prompt)
             if number < count - 1:
                 yield conv(f"{block}.upsamplers.0.conv", size, size)
             before = size
+
+    def _resnet(self, name: str, inputs: int, size: int) -> Layers:
+        return resnet(name, inputs, size, self._time, scale_shift=self._scale_shift)
 
     def _attention(self, name: str, number: int, depth: int, *, only_prompt: bool = False) -> Iterator[Layers]:
         """`Transformer2DModel`, its heads together as wide as the block; its first attention may be to the prompt."""
