@@ -105,7 +105,7 @@ class Library:
             base = write_base(change.base, Path(folder))
             try:
                 root = change.make(base)
-            except (OSError, KeyError, IndexError):
+            except (OSError, KeyError, IndexError, AssertionError):
                 return None
             word = self._word(root, change.base, dict(change.arguments))
             variant = validate(root).load_variant
@@ -114,7 +114,7 @@ class Library:
             return word
 
     def _word(self, root: Path, base: str, arguments: dict[str, Any]) -> str:
-        half = arguments.get("torch_dtype") == "float16"
+        half = "float16" in arguments.values() or "fp16" in arguments.values()
         try:
             pipeline = self._loaded(root, arguments)
         except Exception:  # noqa: BLE001 - whatever it raises, it did not load
