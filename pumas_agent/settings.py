@@ -117,7 +117,10 @@ class WatchSettings(Contract):
     identity_poll_s: Seconds = Field(default=15, description="How often each root is checked to be the same folder.")
     full_reconcile_s: Seconds = Field(default=3600, description="How often everything is looked at.")
     poll_interval_s: Seconds = Field(
-        default=60, description="How often roots are compared when there are no events to be had."
+        default=60, description="How often roots are compared of which events do not tell everything."
+    )
+    max_watches: Annotated[int, BeforeValidator(_number), Field(ge=0, le=2**31 - 1)] = Field(
+        default=0, description="inotify watches at most; 0: as many as the kernel gives."
     )
 
     @model_validator(mode="after")

@@ -24,8 +24,16 @@ export interface AgentStatus {
   queue: number;
   watched_roots: number;
   watch_backend: string;
-  /** Roots that events do not cover, with the reason. */
+  /** Roots that nothing covers, with the reason. */
   watch_faults: string[];
+  /** Of the watched roots, those that are compared at intervals. */
+  polled_roots: number;
+  /** The share of one processor that comparing takes. */
+  poll_cost: number;
+  /** inotify watches in use. */
+  watches: number;
+  /** How often events were lost since the start. */
+  watch_overflows: number;
   connections: number;
   rss_bytes: number;
   /** Faults since the start that were contained; the log has the details. */

@@ -90,7 +90,13 @@ class Agent:
         self.queue = ReconcileQueue(
             self._run, DirtySet(watch.debounce_ms / 1000, watch.max_delay_ms / 1000), on_fault=self._on_fault
         )
-        self.watcher = WatchdogWatcher(self._on_event, backend=watch.backend, poll_interval_s=watch.poll_interval_s)
+        self.watcher = WatchdogWatcher(
+            self._on_event,
+            backend=watch.backend,
+            poll_interval_s=watch.poll_interval_s,
+            max_watches=watch.max_watches,
+            heartbeat=settings.socket.path.parent,
+        )
         self.queue.start()  # before the first client, who may ask for a reconcile
         self._stopping.append(self.queue.stop)
         await self._serve()
@@ -205,6 +211,7 @@ class Agent:
         for entry in self.library.catalog.bundles():
             bundles[str(entry.validation_state or "unknown")] += 1
         alerts = self.parts.alerts.standing()
+        cover = self.watcher.cover()
         return AgentStatus(
             healthy=not alerts,
             alerts=alerts,
@@ -219,8 +226,12 @@ class Agent:
             last_reconcile=self.parts.reconciler.last_full,
             last_reconcile_at=self.parts.reconciler.last_full_at,
             queue=self.queue.queued,
-            watched_roots=self.watcher.roots,
-            watch_backend=self.watcher.backend,
+            watched_roots=cover.roots,
+            watch_backend=cover.backend,
+            polled_roots=cover.polled,
+            poll_cost=round(cover.poll_cost, 4),
+            watches=cover.watches,
+            watch_overflows=cover.overflows,
             watch_faults=tuple(f"{name}: {why}" for name, why in sorted(self.watcher.faults().items())),
             connections=self.server.connections,
             rss_bytes=psutil.Process().memory_info().rss,

@@ -1,7 +1,6 @@
 """One diffusers directory, read-only: what is it, is it whole, has it changed, is it the same one."""
 
 from pumas_agent.bundles.explanations import EXPLANATIONS
-from pumas_agent.bundles.filesystem import is_local
 from pumas_agent.bundles.findings import FindingCode
 from pumas_agent.bundles.fingerprint import StatSignature
 from pumas_agent.bundles.identity import identity_of
@@ -20,7 +19,6 @@ __all__ = [
     "Policy",
     "StatSignature",
     "identity_of",
-    "is_local",
     "look",
     "validate",
 ]

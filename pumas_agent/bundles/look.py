@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pumas_agent.bundles.filesystem import is_local
 from pumas_agent.bundles.fingerprint import StatSignature
 from pumas_agent.bundles.identity import digest_of
 from pumas_agent.bundles.policy import Policy
 from pumas_agent.bundles.validator import judge
 from pumas_agent.bundles.walk import walk
 from pumas_agent.contracts.bundles import BundleReport
+from pumas_agent.mounts import is_local
 
 ATTEMPTS = 3
 

@@ -49,7 +49,7 @@ def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         scope = "everything" if last["scope"] == "*" else last["scope"]
         yield "last reconcile", f"{state['last_reconcile_at']}, {scope}, {last['duration_ms']:.0f} ms"
     yield "queue", state["queue"]
-    yield "watching", f"{state['watched_roots']} roots, {state['watch_backend']}"
+    yield "watching", _watching(state)
     if state["watch_faults"]:
         yield "not watched", state["watch_faults"]
     if state["faults"]:
@@ -57,3 +57,14 @@ def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "socket", f"{state['socket']}, {state['connections']} connections"
     yield "agent", f"version {state['version']}, pid {state['pid']}, since {state['started_at']}"
     yield "memory", f"{state['rss_bytes'] / 2**20:.0f} MiB"
+
+
+def _watching(state: Mapping[str, Any]) -> str:
+    said = f"{state['watched_roots']} roots, {state['watch_backend']}"
+    if state["watches"]:
+        said += f", {state['watches']} watches"
+    if state["polled_roots"]:
+        said += f"; {state['polled_roots']} compared at intervals ({state['poll_cost']:.1%} of a processor)"
+    if state["watch_overflows"]:
+        said += f"; events were lost {state['watch_overflows']} times, and everything was looked at"
+    return said

@@ -183,7 +183,11 @@ class AgentStatus(Contract):
     queue: int = Field(description="Scopes waiting to be reconciled or running.")
     watched_roots: int
     watch_backend: str
-    watch_faults: tuple[str, ...] = Field(description="Roots that events do not cover, with the reason.")
+    watch_faults: tuple[str, ...] = Field(description="Roots that nothing covers, with the reason.")
+    polled_roots: int = Field(description="Of the watched roots, those that are compared at intervals.")
+    poll_cost: float = Field(description="The share of one processor that comparing takes.")
+    watches: int = Field(description="inotify watches in use.")
+    watch_overflows: int = Field(description="How often events were lost since the start.")
     connections: int
     rss_bytes: int
     faults: tuple[str, ...] = Field(description="Faults since the start that were contained; the log has the details.")

@@ -13,12 +13,13 @@ from typing import Protocol
 
 import structlog
 
-from pumas_agent.bundles import Look, StatSignature, is_local
+from pumas_agent.bundles import Look, StatSignature
 from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 from pumas_agent.contracts.errors import AssetUnresponsive, LibraryOffline, LibraryUnwritable, ModelNotFound, PumasError
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library import CatalogEntry, Library, primary_file
+from pumas_agent.mounts import is_local
 from pumas_agent.upkeep.record import NO_ENTRY_PATH, judged_record
 from pumas_agent.upkeep.verdict import Verdict
 

@@ -2,13 +2,17 @@
 
 import os
 import stat
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-FolderKey = tuple[str, bool]
-"""A folder's path, and whether it is watched with everything below it."""
+Kind = Literal["tree", "way", "beside", "itself"]
+"""How a folder is watched: with everything below it; for the root that lies in it; for whatever lies in it; or only for
+its own going, because a root lies further down."""
+
+FolderKey = tuple[str, Kind]
+"""A folder's path, and how it is watched."""
 
 Identity = tuple[int, int]
 """`(st_dev, st_ino)`. A deleted folder's number may come back, so an ended watch counts as a difference too."""
@@ -16,8 +20,6 @@ Identity = tuple[int, int]
 MISSING = "the folder does not exist"
 NOT_YET = "its watches are not set yet"
 SILENT = "its filesystem does not answer"
-PATIENCE_S = 1.0
-"""How long one look may take before the others have their turn."""
 
 
 @dataclass(eq=False, slots=True)
@@ -29,18 +31,24 @@ class Place:
         root: as it was given.
         scope_of: the scope of a path below the root, None for nobody's.
         real: the root with its links resolved, as of the last look.
+        beside: folders elsewhere that what is in the root depends on.
         covered_by: the folders that are watched for it.
-        fault: why events do not cover the root; None when they do.
-        hung: the thread of a look that a filesystem keeps, perhaps for ever.
+        fault: why nothing covers the root; None when something does.
+        polled: why it is compared at intervals too; None when events tell of everything.
+        partly: what of it could not be watched, and why.
+        unproven: why the absence of events proves nothing; None when it does.
     """
 
     scope: str
     root: str
     scope_of: Callable[[str], str | None]
     real: str = ""
+    beside: tuple[str, ...] = ()
     covered_by: set[FolderKey] = field(default_factory=set)
     fault: str | None = NOT_YET
-    hung: threading.Thread | None = None
+    polled: str | None = None
+    partly: str | None = None
+    unproven: str | None = NOT_YET
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +59,29 @@ class Sight:
         real: the root with its links resolved: a watch on a link would not see into the folder.
         identity: of the root; None when there is no folder.
         problem: why there is none.
-        anchor: path and identity of the nearest folder above the root that exists: there the root goes and comes.
+        above: the folders above the root that exist, the nearest first: there the root goes and comes.
+        beside: the folders elsewhere, None for one that is not there.
     """
 
     real: str
     identity: Identity | None
     problem: str
-    anchor: tuple[str, Identity] | None
+    above: tuple[tuple[str, Identity], ...]
+    beside: tuple[tuple[str, Identity | None], ...]
 
 
-def look(root: str) -> Sight:
-    """See what stands at `root` now. Never raises; may block as long as the filesystem does."""
+def look(root: str, beside: tuple[str, ...] = ()) -> Sight:
+    """See what stands at `root` now, and at folders beside it. Never raises; may block as the filesystem does."""
     real = os.path.realpath(root)
     identity, problem = _identity(real)
-    for anchor in Path(real).parents:
-        anchor_identity, _ = _identity(str(anchor))
-        if anchor_identity is not None:
-            return Sight(real, identity, problem, (str(anchor), anchor_identity))
-    return Sight(real, identity, problem, None)
-
-
-def look_in_time(place: Place) -> Sight | None:
-    """As `look`, on a thread that can be left to a filesystem that hangs; None while it does."""
-    if place.hung is not None and place.hung.is_alive():
-        return None
-    found: list[Sight] = []
-    looking = threading.Thread(target=lambda: found.append(look(place.root)), name="watch-look", daemon=True)
-    looking.start()
-    looking.join(PATIENCE_S)
-    place.hung = None if found else looking
-    return found[0] if found else None
+    above = ((str(folder), _identity(str(folder))[0]) for folder in Path(real).parents)
+    return Sight(
+        real,
+        identity,
+        problem,
+        tuple((path, known) for path, known in above if known is not None),
+        tuple((path, _identity(path)[0]) for path in beside),
+    )
 
 
 def _identity(path: str) -> tuple[Identity | None, str]:

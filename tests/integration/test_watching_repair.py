@@ -1,7 +1,7 @@
 """What events do not tell, what the reader loses and what the kernel refuses: found, said, and repaired."""
 
-import ctypes
 import errno
+import os
 import shutil
 import sys
 import threading
@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from watchdog.observers import inotify_c
 
 from pumas_agent.contracts.records import ALL_MODELS
-from pumas_agent.watching import WatchdogWatcher, Watcher, places
+from pumas_agent.watching import WatchdogWatcher, Watcher, places, watchdog_watcher
+from pumas_agent.watching.hub import HubObserver
+from pumas_agent.watching.kernel import IN_Q_OVERFLOW, MASK, Inotify, RawEvent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these are faults of inotify")
 
@@ -65,16 +66,21 @@ def assert_sees(marks: Marks, root: Path, model_id: str = "m") -> None:
     marks.wait(model_id, "event")
 
 
-def refuse_watches(monkeypatch: pytest.MonkeyPatch, refused: Callable[[bytes], bool], error: int) -> None:
-    real = inotify_c.inotify_add_watch
+def refuse_watches(monkeypatch: pytest.MonkeyPatch, refused: Callable[[str], bool], error: int) -> None:
+    real = Inotify.add
 
-    def add_watch(descriptor: int, path: bytes, mask: int) -> inotify_c.WatchDescriptor:
+    def add(inotify: Inotify, path: str, mask: int = MASK) -> int:
         if refused(path):
-            ctypes.set_errno(error)
-            return inotify_c.WatchDescriptor(-1)
-        return real(descriptor, path, mask)
+            raise OSError(error, os.strerror(error), path)
+        return real(inotify, path, mask)
 
-    monkeypatch.setattr(inotify_c, "inotify_add_watch", add_watch)
+    monkeypatch.setattr(Inotify, "add", add)
+
+
+def hub_of(watcher: WatchdogWatcher) -> HubObserver:
+    assert watcher._backend is not None
+    assert watcher._backend.hub is not None
+    return watcher._backend.hub
 
 
 def test_a_sweep_that_finds_nothing_new_marks_nothing(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
@@ -124,10 +130,9 @@ def test_a_dead_reader_is_replaced_and_everything_is_marked(
 ) -> None:
     """Without its reader every root is blind; what happened meanwhile is unknown."""
     root = watched(watcher, marks, tmp_path / "bundle")
-    assert watcher._backend is not None
-    assert isinstance(watcher._backend.reader, inotify_c.InotifyFD)
-    watcher._backend.reader.stop()
-    watcher._backend.reader.join()
+    hub = hub_of(watcher)
+    hub.stop()
+    hub.join()
 
     watcher.sweep()
 
@@ -138,11 +143,8 @@ def test_a_dead_reader_is_replaced_and_everything_is_marked(
 def test_an_overflow_marks_everything(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
     """The kernel says that it dropped events, not which: at once, without waiting for a sweep."""
     root = watched(watcher, marks, tmp_path / "bundle")
-    overflow = inotify_c.InotifyEvent(inotify_c.WatchDescriptor(-1), inotify_c.InotifyConstants.IN_Q_OVERFLOW, 0, b"")
-    assert watcher._backend is not None
-    assert isinstance(watcher._backend.reader, inotify_c.InotifyFD)
 
-    watcher._backend.reader.handle_event(overflow)
+    hub_of(watcher)._handle(RawEvent(-1, IN_Q_OVERFLOW, 0, b""))
 
     marks.wait(ALL_MODELS, "watch_overflow")
     marks.wait("m", "watch_started")
@@ -175,11 +177,11 @@ def test_an_error_in_the_reader_is_survived_and_repaired(
     """What the reader did not understand may have been anything: everything is marked and watched anew."""
     root = watched(watcher, marks, tmp_path / "bundle")
 
-    def confused(reader: inotify_c.InotifyFD, event: inotify_c.InotifyEvent) -> None:
-        raise KeyError((reader, event))
+    def confused(hub: HubObserver, event: RawEvent) -> None:
+        raise KeyError((hub, event))
 
     with monkeypatch.context() as patch:
-        patch.setattr(inotify_c.InotifyFD, "handle_event", confused)
+        patch.setattr(HubObserver, "_handle", confused)
         (root / "file").write_text("x")
         marks.wait(ALL_MODELS, "watch_restarted")
     watcher.sweep()
@@ -188,40 +190,68 @@ def test_an_error_in_the_reader_is_survived_and_repaired(
     assert_sees(marks, root)
 
 
-def test_the_watch_limit_below_a_root_is_said_and_the_root_is_looked_at(
-    watcher: WatchdogWatcher, marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_watch_limit_below_a_root_turns_it_to_polling(
+    marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tree that is watched in part is a fault, is marked by each sweep, and heals when watches can be had."""
-    root = tmp_path / "bundle"
-    (root / "unet").mkdir(parents=True)
-    with monkeypatch.context() as limit:
-        refuse_watches(limit, lambda path: path.endswith(b"unet"), errno.ENOSPC)
-        watcher.watch_bundle("m", root)
-        assert "max_user_watches" in watcher.faults()["m"]
-        marks.seen.clear()
+    """A tree is watched whole or not at all: it is compared instead, says so, and is watched when that can be done."""
+    watcher = WatchdogWatcher(marks, poll_interval_s=0.05)
+    watcher.start()
+    try:
+        root = tmp_path / "bundle"
+        (root / "unet").mkdir(parents=True)
+        with monkeypatch.context() as limit:
+            refuse_watches(limit, lambda path: path.endswith("unet"), errno.ENOSPC)
+            watcher.watch_bundle("m", root)
+            assert "max_user_watches" in watcher.polled()["m"]
+            assert watcher.faults() == {}
+            assert_sees(marks, root / "unet")
+            watcher.sweep()
+            assert watcher.cover().polled == 1
+
         watcher.sweep()
-        marks.wait("m")
-        assert watcher.roots == 0
 
-    watcher.sweep()
+        assert (watcher.polled(), watcher.faults(), watcher.cover().roots) == ({}, {}, 1)
+        assert_sees(marks, root / "unet")
+    finally:
+        watcher.stop()
 
-    assert (watcher.faults(), watcher.roots) == ({}, 1)
-    assert_sees(marks, root / "unet")
+
+def test_our_own_limit_of_watches_counts_like_the_kernels(marks: Marks, tmp_path: Path) -> None:
+    """What does not fit is compared; what is given back can be used."""
+    first, second = tmp_path / "a" / "first", tmp_path / "b" / "second"
+    for root in (first, second):
+        (root / "unet").mkdir(parents=True)
+    fits = len(Path(tmp_path, "a").parents) + 4
+    watcher = WatchdogWatcher(marks, poll_interval_s=0.05, max_watches=fits)
+    watcher.start()
+    try:
+        watcher.watch_bundle("first", first)
+        watcher.watch_bundle("second", second)
+        assert set(watcher.polled()) == {"second"}
+        assert "watch.max_watches" in watcher.polled()["second"]
+        assert watcher.cover().watches <= fits
+        assert_sees(marks, second, "second")
+
+        watcher.unwatch_bundle("first")
+        watcher.sweep()
+
+        assert watcher.polled() == {}
+    finally:
+        watcher.stop()
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES])
-def test_a_root_that_cannot_be_watched_is_a_fault_of_its_own(
+def test_a_root_that_cannot_be_watched_is_polled(
     watcher: WatchdogWatcher, marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
-    """The other roots do not notice, and each sweep looks at it instead."""
-    refuse_watches(monkeypatch, lambda path: path.endswith(b"bundle"), error)
+    """The other roots do not notice."""
+    refuse_watches(monkeypatch, lambda path: path.endswith("bundle"), error)
 
     watched(watcher, marks, tmp_path / "bundle")
     other = watched(watcher, marks, tmp_path / "other", "o")
     watcher.sweep()
 
-    marks.wait("m", "watch_fault")
-    assert set(watcher.faults()) == {"m"}
+    assert set(watcher.polled()) == {"m"}
     assert_sees(marks, other, "o")
 
 
@@ -233,7 +263,7 @@ def test_without_an_inotify_instance_auto_polls(marks: Marks, tmp_path: Path, mo
     try:
         root = watched(watcher, marks, tmp_path / "bundle")
 
-        assert watcher.backend == "polling"
+        assert watcher.cover().backend == "polling"
         assert_sees(marks, root)
     finally:
         watcher.stop()
@@ -249,12 +279,12 @@ def test_without_an_inotify_instance_inotify_is_a_fault_that_heals(
             no_instances(limit)
             watcher.start()
             root = watched(watcher, marks, tmp_path / "bundle")
-            assert watcher.backend == "none"
+            assert watcher.cover().backend == "none"
             assert "instance" in watcher.faults()["m"]
 
         watcher.sweep()
 
-        assert (watcher.backend, watcher.faults()) == ("inotify", {})
+        assert (watcher.cover().backend, watcher.faults()) == ("inotify", {})
         marks.wait(ALL_MODELS, "watch_restarted")
         assert_sees(marks, root)
     finally:
@@ -262,11 +292,11 @@ def test_without_an_inotify_instance_inotify_is_a_fault_that_heals(
 
 
 def no_instances(monkeypatch: pytest.MonkeyPatch) -> None:
-    def init() -> int:
-        ctypes.set_errno(errno.EMFILE)
-        return -1
+    def init(_: Inotify) -> None:
+        raise OSError(errno.EMFILE, "inotify instance limit reached")
 
-    monkeypatch.setattr(inotify_c, "inotify_init", init)
+    monkeypatch.setattr(Inotify, "__init__", init)
+    monkeypatch.setattr(Inotify, "descriptor", -1, raising=False)
 
 
 def test_a_mark_that_raises_does_not_end_the_watching(tmp_path: Path) -> None:
@@ -304,12 +334,12 @@ def test_stop_ends_every_thread(marks: Marks, tmp_path: Path) -> None:
     while set(threading.enumerate()) - before:
         assert time.monotonic() < deadline, threading.enumerate()
         threading.Event().wait(0.005)
-    assert (watcher.backend, watcher.roots) == ("none", 0)
+    assert (watcher.cover().backend, watcher.cover().roots) == ("none", 0)
     other = watched(watcher, marks, tmp_path / "other", "o")
     watcher.start()
 
     try:
-        assert watcher.roots == 2
+        assert watcher.cover().roots == 2
         assert_sees(marks, other, "o")
     finally:
         watcher.stop()
@@ -353,13 +383,13 @@ def test_a_filesystem_that_hangs_holds_up_no_other_root(
     free = threading.Event()
     real = places.look
 
-    def look(root: str) -> places.Sight:
+    def look(root: str, beside: tuple[str, ...] = ()) -> places.Sight:
         if root.endswith("hung"):
             assert free.wait(30)
-        return real(root)
+        return real(root, beside)
 
-    monkeypatch.setattr(places, "look", look)
-    monkeypatch.setattr(places, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(watchdog_watcher, "look", look)
+    watcher._courier.patience_s = 0.05
     for name in ("hung", "well"):
         (tmp_path / name).mkdir()
         watcher.watch_bundle(name, tmp_path / name)

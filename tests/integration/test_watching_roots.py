@@ -180,12 +180,12 @@ def test_a_missing_root_is_a_fault_until_it_comes(watcher: WatchdogWatcher, mark
 
     watcher.watch_bundle("m", root)
     assert watcher.faults() == {"m": f"{root}: the folder does not exist"}
-    assert watcher.roots == 0
+    assert watcher.cover().roots == 0
     make_bundle(root)
 
     wait_until(lambda: not watcher.faults())
     marks.wait("m", "watch_started")
-    assert watcher.roots == 1
+    assert watcher.cover().roots == 1
 
 
 def test_bundles_that_share_a_folder_mark_apart(
@@ -242,7 +242,7 @@ def test_a_bundle_that_is_unwatched_marks_no_more(
     sentinel()
 
     assert marks.scopes() == {"sentinel"}
-    assert (watcher.roots, watcher.faults()) == (1, {})
+    assert (watcher.cover().roots, watcher.faults()) == (1, {})
 
 
 def test_the_same_root_again_is_no_news(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
@@ -303,6 +303,6 @@ def test_polling_sees_the_same_in_its_own_time(marks: Marks, tmp_path: Path) -> 
         make_bundle(root)
         wait_until(lambda: not watcher.faults())
 
-        assert watcher.backend == "polling"
+        assert watcher.cover().backend == "polling"
     finally:
         watcher.stop()

@@ -51,6 +51,7 @@ def test_without_any_source_the_defaults_hold(home: Path) -> None:
         "identity_poll_s": 15,
         "full_reconcile_s": 3600,
         "poll_interval_s": 60,
+        "max_watches": 0,
     }
     assert settings.log.model_dump() == {"level": "info", "format": "auto"}
     assert (settings.socket.group, settings.socket.max_connections) == ("", 64)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pumas_agent.bundles import filesystem, is_local
+from pumas_agent import mounts
+from pumas_agent.mounts import is_local
 
 
 def test_a_local_filesystem(tmp_path: Path) -> None:
@@ -26,11 +27,11 @@ def test_a_device_that_no_mount_shows(
     place = tmp_path / "my models"
     (place / "bundle").mkdir(parents=True)
     escaped = str(place).replace(" ", r"\040")
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
+    table = tmp_path / "mountinfo"
+    table.write_text(
         f"1 0 250:250 / / rw,relatime - ext4 /dev/x rw\n2 1 250:251 / {escaped} rw master:1 - {kind} server:/x rw\n"
     )
-    monkeypatch.setattr(filesystem, "MOUNTINFO", mounts)
+    monkeypatch.setattr(mounts, "MOUNTINFO", table)
 
     assert is_local(place / "bundle") is local
     assert is_local(tmp_path)
@@ -38,7 +39,7 @@ def test_a_device_that_no_mount_shows(
 
 def test_without_mountinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel has no mountinfo, psutil says which filesystems there are."""
-    monkeypatch.setattr(filesystem, "MOUNTINFO", tmp_path / "none")
+    monkeypatch.setattr(mounts, "MOUNTINFO", tmp_path / "none")
 
     assert is_local(tmp_path)
     assert not is_local(Path("/proc/self"))

@@ -1,0 +1,188 @@
+"""Which folder each inotify watch belongs to, and for whom. Owns the watches of one instance; dispatches nothing.
+
+A watch belongs to a folder, not to a path: when a folder moves, what is below the old path is dropped and what is below
+the new one is added, and no two events are ever paired for that. Thread-safe.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pumas_agent.watching.kernel import MASK, Inotify, is_gone
+
+Owner = TypeVar("Owner", bound=Hashable)
+
+_REASONS = {
+    errno.ENOSPC: "the watch limit is reached (fs.inotify.max_user_watches, or watch.max_watches)",
+    errno.ENOMEM: "the kernel has no memory for another watch",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+}
+
+
+def why_unwatched(error: OSError | RuntimeError, path: str) -> str:
+    """Why a folder cannot be watched, with its path."""
+    if not isinstance(error, OSError):
+        return f"{path}: {error}"
+    return f"{error.filename or path}: {_REASONS.get(error.errno or 0, error.strerror)}"
+
+
+@dataclass(eq=False, slots=True)
+class _Tree:
+    """What one owner watches."""
+
+    root: str
+    recursive: bool
+    mask: int
+    paths: dict[str, int] = field(default_factory=dict)
+    """The watch of each folder."""
+
+
+class FolderWatches(Generic[Owner]):
+    """The watches of one instance, each with the owners that want it and the path it has for them.
+
+    Args:
+        inotify: the instance.
+        most: watches at most; 0 for as many as the kernel gives.
+    """
+
+    def __init__(self, inotify: Inotify, most: int = 0) -> None:
+        self._inotify = inotify
+        self._most = most
+        self._lock = threading.RLock()
+        self._users: dict[int, dict[Owner, str]] = {}
+        self._trees: dict[Owner, _Tree] = {}
+
+    def __len__(self) -> int:
+        """How many watches the kernel holds for us."""
+        return len(self._users)
+
+    def users(self, watch: int) -> tuple[tuple[Owner, str], ...]:
+        """Who wants a watch, and the path of its folder; nobody for one that has ended."""
+        known = self._users.get(watch)
+        return tuple(known.items()) if known else ()
+
+    def begin(self, owner: Owner, root: str, *, recursive: bool, mask: int = MASK) -> None:
+        """Watch a folder, with everything below it or alone; all of it, or nothing.
+
+        Raises:
+            OSError: the root is not there, or some folder cannot be watched.
+        """
+        with self._lock:
+            self._trees[owner] = _Tree(root, recursive, mask)
+        try:
+            self.add(owner, root, needed=True)
+        except OSError:
+            self.end(owner)
+            raise
+
+    def end(self, owner: Owner) -> None:
+        """Watch nothing for an owner any more."""
+        with self._lock:
+            tree = self._trees.pop(owner, None)
+            for path in list(tree.paths) if tree is not None else ():
+                self._drop_one(owner, tree, path)
+
+    def add(self, owner: Owner, path: str, *, needed: bool = False) -> None:
+        """Watch a folder and what is below it; one that is gone by now is passed over unless it is `needed`.
+
+        Each folder is watched before it is listed: what comes into it meanwhile is found one way or the other.
+
+        Raises:
+            OSError: a folder that is there cannot be watched.
+        """
+        waiting = [path]
+        while waiting:
+            current = waiting.pop()
+            try:
+                if not self._add_one(owner, current):
+                    return
+                waiting += _folders_in(current) if self._is_recursive(owner) else ()
+            except OSError as error:
+                if not is_gone(error) or (needed and current == path):
+                    raise
+
+    def drop(self, owner: Owner, path: str) -> None:
+        """End what an owner watches at and below a path."""
+        with self._lock:
+            tree = self._trees.get(owner)
+            if tree is None:
+                return
+            below = path + "/"
+            for known in [known for known in tree.paths if known == path or known.startswith(below)]:
+                self._drop_one(owner, tree, known)
+
+    def ended(self, watch: int) -> tuple[tuple[Owner, str], ...]:
+        """The kernel ended a watch: its folder was deleted or unmounted. Who wanted it."""
+        with self._lock:
+            users = self._users.pop(watch, {})
+            for owner, path in users.items():
+                tree = self._trees.get(owner)
+                if tree is not None and tree.paths.get(path) == watch:
+                    del tree.paths[path]
+            return tuple(users.items())
+
+    def stands(self, owner: Owner) -> bool:
+        """The owner's root is watched."""
+        tree = self._trees.get(owner)
+        return tree is not None and tree.root in tree.paths
+
+    def is_at(self, owner: Owner, path: str) -> bool:
+        """What the owner watches as its root is what stands at `path` now: one system call, which may block.
+
+        The kernel gives the watch of a folder by any path that leads to it, and a new one for another folder.
+        """
+        with self._lock:
+            tree = self._trees.get(owner)
+            expected = tree.paths.get(tree.root) if tree is not None else None
+        if expected is None:
+            return False
+        try:
+            found = self._inotify.add(path, tree.mask if tree is not None else MASK)
+        except OSError:
+            return False
+        with self._lock:
+            if found != expected and found not in self._users:
+                self._inotify.remove(found)
+        return found == expected
+
+    def _is_recursive(self, owner: Owner) -> bool:
+        tree = self._trees.get(owner)
+        return tree is not None and tree.recursive
+
+    def _add_one(self, owner: Owner, path: str) -> bool:
+        with self._lock:
+            tree = self._trees.get(owner)
+            if tree is None:  # ended meanwhile
+                return False
+            if self._most and len(self._users) >= self._most and path not in tree.paths:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            watch = self._inotify.add(path, tree.mask)
+            before = tree.paths.get(path)
+            if before is not None and before != watch:
+                self._drop_one(owner, tree, path)
+            users = self._users.setdefault(watch, {})
+            known = users.get(owner)
+            if known is not None and known != path and tree.paths.get(known) == watch:
+                del tree.paths[known]  # it moved, and was found at its new place before its event was read
+            users[owner] = path
+            tree.paths[path] = watch
+            return True
+
+    def _drop_one(self, owner: Owner, tree: _Tree | None, path: str) -> None:
+        watch = tree.paths.pop(path, None) if tree is not None else None
+        users = self._users.get(watch) if watch is not None else None
+        if watch is None or users is None or users.get(owner) != path:
+            return
+        del users[owner]
+        if not users:
+            del self._users[watch]
+            self._inotify.remove(watch)
+
+
+def _folders_in(path: str) -> list[str]:
+    with os.scandir(path) as listing:
+        return [entry.path for entry in listing if entry.is_dir(follow_symlinks=False)]
