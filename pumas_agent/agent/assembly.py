@@ -20,17 +20,23 @@ from pumas_agent.importing import BundleFinder, ExternalRegistrar
 from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.methods import Parts
-from pumas_agent.upkeep import Judge, Refresher, Verdict
+from pumas_agent.upkeep import Freshness, Judge, Refresher, Verdict
 
 
 async def assemble(
-    library: Library, judge: Judge, *, follow: Callable[[], Any], search_roots: Sequence[Path] = ()
+    library: Library,
+    judge: Judge,
+    freshness: Freshness,
+    *,
+    follow: Callable[[], Any],
+    search_roots: Sequence[Path] = (),
 ) -> Parts:
     """The parts on an open library.
 
     Args:
         library: open to write, or only to read.
         judge: looks at bundles.
+        freshness: proves that nothing happened to them.
         follow: called when models came or went, before they are judged.
         search_roots: where bundles are looked for when a caller names no folder.
     """
@@ -61,6 +67,7 @@ async def assemble(
     refresher = Refresher(
         library,
         judge,
+        freshness,
         observe=observe,
         observe_silence=observe_silence,
         observe_library=observe_library,

@@ -21,6 +21,7 @@ from pumas_agent.reconcile import ProgressSink
 from pumas_agent.serving import Peer, Request
 from pumas_agent.serving.methods import Methods
 from pumas_agent.settings import Settings
+from pumas_agent.upkeep import NothingProven
 
 _MAKING = {"import_external_diffusers_directory"}
 """Methods that may be the first thing ever done to a library."""
@@ -50,7 +51,9 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
     else:
         library = await asyncio.to_thread(Library.open_readonly, root)
     try:
-        parts = await assemble(library, judge, follow=_follow_nothing, search_roots=settings.bundles.search_roots)
+        parts = await assemble(
+            library, judge, NothingProven(), follow=_follow_nothing, search_roots=settings.bundles.search_roots
+        )
 
         async def reconcile(scope: str, request: Request) -> ReconcileReport:
             return await parts.reconciler.run(scope, ("asked",), request.progress)

@@ -67,7 +67,9 @@ class Agent:
         self._settings = settings
         self._started_at = utc_now()
         self._stopping: list[Callable[[], Any]] = []
-        self._watched: dict[str, Path] = {}
+        self._watched: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        self._beside: dict[str, tuple[str, ...]] = {}
+        self._followers: set[asyncio.Task[None]] = set()
         self._following = asyncio.Lock()
         self._listeners: dict[str, set[ProgressSink]] = defaultdict(set)
         self._faults: list[str] = []
@@ -83,9 +85,6 @@ class Agent:
         self._stopping.append(lambda: asyncio.to_thread(self.library.close))
         judges = JudgePool(Policy.from_fields(settings.bundles.model_dump()))
         self._stopping.append(judges.close)
-        self.parts = await assemble(
-            self.library, judges, follow=self.follow, search_roots=settings.bundles.search_roots
-        )
         watch = settings.watch
         self.queue = ReconcileQueue(
             self._run, DirtySet(watch.debounce_ms / 1000, watch.max_delay_ms / 1000), on_fault=self._on_fault
@@ -96,6 +95,9 @@ class Agent:
             poll_interval_s=watch.poll_interval_s,
             max_watches=watch.max_watches,
             heartbeat=settings.socket.path.parent,
+        )
+        self.parts = await assemble(
+            self.library, judges, self, follow=self.follow, search_roots=settings.bundles.search_roots
         )
         self.queue.start()  # before the first client, who may ask for a reconcile
         self._stopping.append(self.queue.stop)
@@ -167,21 +169,40 @@ class Agent:
         """Watch the roots of exactly the external bundles that are registered now."""
         async with self._following:
             wanted = {
-                entry.id: Path(entry.bundle_root)
+                entry.id: (Path(entry.bundle_root), self._beside.get(entry.id, ()))
                 for entry in self.library.catalog.bundles()
                 if entry.is_external and entry.bundle_root is not None
             }
             gone = [model_id for model_id in self._watched if model_id not in wanted]
-            new = {model_id: root for model_id, root in wanted.items() if self._watched.get(model_id) != root}
+            new = {model_id: place for model_id, place in wanted.items() if self._watched.get(model_id) != place}
+            for model_id in gone:
+                self._beside.pop(model_id, None)
             if gone or new:
                 await asyncio.to_thread(self._change_watches, gone, new)
             self._watched = wanted
 
-    def _change_watches(self, gone: Iterable[str], new: dict[str, Path]) -> None:
+    def _change_watches(self, gone: Iterable[str], new: dict[str, tuple[Path, tuple[str, ...]]]) -> None:
         for model_id in gone:
             self.watcher.unwatch_bundle(model_id)
-        for model_id, root in new.items():
-            self.watcher.watch_bundle(model_id, root)
+        for model_id, (root, beside) in new.items():
+            self.watcher.watch_bundle(model_id, root, beside)
+
+    def now(self) -> int:
+        """See `Freshness`."""
+        return self.watcher.now()
+
+    def nothing_since(self, point: int, model_id: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
+        """See `Freshness`."""
+        return self.watcher.nothing_since(point, model_id, beside, in_library=in_library)
+
+    def depends_on(self, model_id: str, beside: tuple[str, ...]) -> None:
+        """See `Freshness`: watch these folders too."""
+        if self._beside.get(model_id, ()) == beside:
+            return
+        self._beside[model_id] = beside
+        following = asyncio.create_task(self.follow(), name="follow")
+        self._followers.add(following)
+        following.add_done_callback(self._followers.discard)
 
     async def _run(self, scope: str, reasons: frozenset[str]) -> ReconcileReport:
         def tell(stage: str, done: int, total: int | None, unit: str) -> None:

@@ -65,6 +65,7 @@ class StatSignature:
                     now.st_ino,
                     now.st_mode,
                     now.st_dev,
+                    now.st_nlink,
                 ):
                     return False
         return True
@@ -79,7 +80,7 @@ class StatSignature:
         return newest > taken_ns - RACY_NS
 
     def to_json(self) -> str:
-        """Compact ASCII JSON: `[root, [[path below the root, six numbers or one errno], …]]`."""
+        """Compact ASCII JSON: `[root, [[path below the root, seven numbers or one errno], …]]`."""
         base = len(self.root)
         rows = [[path[base:], *(status if isinstance(status, Stat) else (status,))] for path, status in self.entries]
         return json.dumps([self.root, rows], separators=(",", ":"))

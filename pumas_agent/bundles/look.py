@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from pumas_agent.bundles.beside import folders_beside
 from pumas_agent.bundles.fingerprint import StatSignature
 from pumas_agent.bundles.identity import digest_of
 from pumas_agent.bundles.policy import Policy
@@ -28,6 +29,8 @@ class Look:
     """Something changed so shortly before the look that the signature may not tell a further change."""
     local: bool
     """Everything lies on the root's own device, and that is a filesystem of this machine: `stat` does not wait."""
+    beside: tuple[str, ...] | None
+    """Folders outside the root that the verdict depends on; None when watching folders tells not of every change."""
     judged_at: str
     """RFC 3339, UTC."""
 
@@ -43,6 +46,7 @@ class Look:
             "signature": None if self.signature is None else self.signature.to_json(),
             "racy": self.racy,
             "local": self.local,
+            "beside": self.beside,
             "judged_at": self.judged_at,
         }
 
@@ -55,6 +59,7 @@ class Look:
             signature=None if signature is None else StatSignature.from_json(signature),
             racy=fields["racy"],
             local=fields["local"],
+            beside=None if fields["beside"] is None else tuple(fields["beside"]),
             judged_at=fields["judged_at"],
         )
 
@@ -74,5 +79,6 @@ def look(root: Path, policy: Policy | None = None) -> Look:
         signature=signature if settled else None,
         racy=signature.is_racy(taken_ns),
         local=signature.one_device and is_local(tree.root),
+        beside=folders_beside(tree),
         judged_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )

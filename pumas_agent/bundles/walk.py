@@ -24,6 +24,7 @@ class Stat(NamedTuple):
     ino: int
     mode: int
     dev: int
+    nlink: int
 
 
 Entry = tuple[str, Stat | int]
@@ -52,7 +53,15 @@ def status_of(path: str) -> Stat | int:
         return error.errno or errno.EIO
     except ValueError:  # a NUL, or text that no file name can hold: nothing can be there
         return errno.ENOENT
-    return Stat(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode, status.st_dev)
+    return Stat(
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_size,
+        status.st_ino,
+        status.st_mode,
+        status.st_dev,
+        status.st_nlink,
+    )
 
 
 def walk(root: Path) -> Tree:

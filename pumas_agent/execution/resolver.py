@@ -58,7 +58,7 @@ class DescriptorResolver:
         """
         entry = self._entry(model_id)
         verdict = self._refresher.verdict(model_id)
-        if verdict is None or not verdict.holds():
+        if verdict is None or not self._refresher.holds(verdict):
             return None
         return self._answer(entry, verdict).answer
 

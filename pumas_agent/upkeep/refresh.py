@@ -35,6 +35,34 @@ class Judge(Protocol):
         """One look at the bundle; an urgent one goes before those that wait."""
 
 
+class Freshness(Protocol):
+    """Proves that nothing happened to an asset, without looking at it. For the event loop."""
+
+    def now(self) -> int:
+        """A point to ask about later."""
+
+    def nothing_since(self, point: int, model_id: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
+        """True when nothing can have changed since that point; False when that is not known."""
+
+    def depends_on(self, model_id: str, beside: tuple[str, ...]) -> None:
+        """A verdict rests on folders elsewhere too: from now on they belong to what is proven."""
+
+
+class NothingProven:
+    """A `Freshness` for who watches nothing."""
+
+    def now(self) -> int:
+        """Any point will do."""
+        return 0
+
+    def nothing_since(self, point: int, model_id: str, beside: tuple[str, ...], *, in_library: bool) -> bool:  # noqa: ARG002
+        """Never known."""
+        return False
+
+    def depends_on(self, model_id: str, beside: tuple[str, ...]) -> None:
+        """Nothing is watched."""
+
+
 class Refresher:
     """Keeps one verdict an asset. Belongs to the event loop."""
 
@@ -42,6 +70,7 @@ class Refresher:
         self,
         library: Library,
         judge: Judge,
+        freshness: Freshness,
         *,
         observe: Callable[[Verdict], None],
         observe_silence: Callable[[str, AssetUnresponsive], None],
@@ -52,12 +81,16 @@ class Refresher:
         Args:
             library: where verdicts are committed; one that was opened only to read takes none.
             judge: looks at bundles.
+            freshness: proves that a verdict holds, where it can.
             observe: told each verdict on a bundle.
             observe_silence: told of a model whose filesystem does not answer.
             observe_library: told why the library took no verdict; None when it takes them again.
         """
         self._library = library
         self._judge = judge
+        self._freshness = freshness
+        self._proven: dict[str, tuple[Verdict, int]] = {}
+        """Up to which point a verdict is known to hold."""
         self._observe = observe
         self._observe_silence = observe_silence
         self._observe_library = observe_library
@@ -87,8 +120,29 @@ class Refresher:
     def forget(self, model_id: str) -> None:
         """Drop what is known of a model that is no longer registered."""
         self._verdicts.pop(model_id, None)
+        self._proven.pop(model_id, None)
         self._recorded.pop(model_id, None)
         self.uncommitted.pop(model_id, None)
+
+    def holds(self, verdict: Verdict) -> bool:
+        """True when nothing that a verdict depends on has changed since.
+
+        Proven by one system call where it can be, else by a bounded number of `stat` calls. False also when neither
+        tells, and the asset has to be judged again.
+        """
+        known = self._proven.get(verdict.model_id)
+        if known is not None and known[0] is verdict and self._nothing_since(known[1], verdict):
+            return True
+        point = self._freshness.now()
+        if not verdict.holds():
+            return False
+        self._proven[verdict.model_id] = (verdict, point)
+        return True
+
+    def _nothing_since(self, point: int, verdict: Verdict) -> bool:
+        if verdict.beside is None or verdict.racy or verdict.signature is None:
+            return False
+        return self._freshness.nothing_since(point, verdict.model_id, verdict.beside, in_library=verdict.in_library)
 
     async def current(self, model_id: str) -> Verdict:
         """A verdict that is true now: the last one when it holds, else a new one.
@@ -100,7 +154,7 @@ class Refresher:
         asked = time.monotonic()
         for _ in range(_ATTEMPTS):
             known = self.verdict(model_id)
-            if known is not None and (known.holds() or known.holds_since(asked)):
+            if known is not None and (self.holds(known) or known.holds_since(asked)):
                 return known
             running = self._running.get(model_id)
             if running is not None:
@@ -162,16 +216,25 @@ class Refresher:
             raise ModelNotFound(f"Model not found: {model_id}")
         return entry
 
-    def _publish(self, verdict: Verdict) -> Verdict:
+    def _publish(self, verdict: Verdict, point: int) -> Verdict:
+        """Serve a verdict from now on.
+
+        Args:
+            verdict: what was found.
+            point: before which it was looked at.
+        """
         self._entry(verdict.model_id)  # nothing is said of a model that was removed while it was judged
         self._verdicts[verdict.model_id] = verdict
+        self._proven[verdict.model_id] = (verdict, point)
+        if verdict.beside is not None and not verdict.in_library:
+            self._freshness.depends_on(verdict.model_id, verdict.beside)
         self._observe(verdict)
         return verdict
 
     # --- bundles ------------------------------------------------------------------------------------------------
 
     async def _judge_bundle(self, entry: CatalogEntry, *, urgent: bool) -> Verdict:
-        started = time.monotonic()
+        started, point = time.monotonic(), self._freshness.now()
         root = entry.bundle_root
         look = await self._judge.judge(Path(root), urgent=urgent) if root is not None else None
         if self._entry(entry.id).bundle_root != root:  # registered anew, or relocated, while the old place was judged
@@ -191,6 +254,8 @@ class Refresher:
                 # The next look has to try the commit again, whether anything on the disk changed or not.
                 racy=not committed or (look is not None and look.racy),
                 local=look.local if look is not None else True,
+                beside=look.beside if look is not None else None,
+                in_library=not entry.is_external,
                 judged_at=look.judged_at if look is not None else utc_now(),
                 started=started,
                 generation=self._library.catalog.generation,
@@ -199,19 +264,20 @@ class Refresher:
         degrades = entry.was_valid_once and root is not None
         failed = AssetValidationState.DEGRADED if degrades else AssetValidationState.INVALID
         if errors:
-            published = self._publish(verdict(failed, errors))
+            published = self._publish(verdict(failed, errors), point)
             self._commit_behind(entry.id, root, look)
             return published
         assert look is not None
         if look.settling:
-            return self._publish(verdict(failed, ()))
+            return self._publish(verdict(failed, ()), point)
         if worse := self._commits.get(entry.id):  # what the record says is known only when it has been written
             await asyncio.wait({worse})
         committed = await self._commit(entry.id, root, look)
         recorded = self._entry(entry.id)
         if committed or recorded.validation_state is AssetValidationState.VALID:
-            return self._publish(verdict(AssetValidationState.VALID, ()))
-        return self._publish(verdict(recorded.validation_state or failed, recorded.validation_errors, committed=False))
+            return self._publish(verdict(AssetValidationState.VALID, ()), point)
+        as_recorded = verdict(recorded.validation_state or failed, recorded.validation_errors, committed=False)
+        return self._publish(as_recorded, point)
 
     def _commit_behind(self, model_id: str, root: str | None, look: Look | None) -> None:
         """Commit a verdict that is served already: who asked does not wait for a library that is slow to take it."""
@@ -260,7 +326,7 @@ class Refresher:
     # --- file models --------------------------------------------------------------------------------------------
 
     async def _judge_files(self, entry: CatalogEntry) -> Verdict:
-        started = time.monotonic()
+        started, point = time.monotonic(), self._freshness.now()
         directory = Path(entry.path)
         taken_ns = time.time_ns()
         signature, primary, local = await asyncio.to_thread(_look_at_files, directory)
@@ -274,10 +340,13 @@ class Refresher:
                 signature=signature,
                 racy=signature.is_racy(taken_ns),
                 local=local,
+                beside=(),
+                in_library=not entry.is_external,
                 judged_at=utc_now(),
                 started=started,
                 generation=self._library.catalog.generation,
-            )
+            ),
+            point,
         )
 
 

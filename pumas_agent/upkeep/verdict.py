@@ -25,6 +25,8 @@ class Verdict:
         signature: under which the verdict stays true; None when the asset did not hold still.
         racy: the signature may not tell a further change.
         local: `stat` on it does not wait.
+        beside: folders elsewhere that it depends on; None when these cannot be told.
+        in_library: it lies in the library's own folder.
         judged_at: RFC 3339.
         started: monotonic seconds at which the judgement began.
         generation: of the library when it was published.
@@ -38,6 +40,8 @@ class Verdict:
     signature: StatSignature | None
     racy: bool
     local: bool
+    beside: tuple[str, ...] | None
+    in_library: bool
     judged_at: str
     started: float
     generation: int

@@ -12,7 +12,7 @@ from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 from pumas_agent.contracts.errors import AssetUnresponsive
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, ModelMetadata, StorageKind
 from pumas_agent.library import Library
-from pumas_agent.upkeep import Refresher
+from pumas_agent.upkeep import NothingProven, Refresher
 
 MODEL = "diffusion/f/m"
 GOOD: tuple[AssetValidationError, ...] = ()
@@ -38,7 +38,14 @@ class ScriptedJudge:
         if fault is not None:
             raise fault
         signature = None if self.settling else StatSignature.take(self._root)
-        return Look(BundleReport(root=str(root), findings=findings), signature, racy=True, local=True, judged_at="2026")
+        return Look(
+            BundleReport(root=str(root), findings=findings),
+            signature,
+            racy=True,
+            local=True,
+            beside=(),
+            judged_at="2026",
+        )
 
 
 @pytest.fixture
@@ -60,6 +67,7 @@ async def refresher(tmp_path: Path, judge: ScriptedJudge) -> AsyncIterator[Refre
     yield Refresher(
         library,
         judge,
+        NothingProven(),
         observe=lambda _: None,
         observe_silence=lambda _, __: None,
         observe_library=lambda _: None,
