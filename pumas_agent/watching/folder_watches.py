@@ -53,7 +53,7 @@ class FolderWatches(Generic[Owner]):
         self._inotify = inotify
         self._most = most
         self._lock = threading.RLock()
-        self._users: dict[int, dict[Owner, str]] = {}
+        self._users: dict[int, tuple[tuple[Owner, str], ...]] = {}
         self._trees: dict[Owner, _Tree] = {}
 
     def __len__(self) -> int:
@@ -62,8 +62,7 @@ class FolderWatches(Generic[Owner]):
 
     def users(self, watch: int) -> tuple[tuple[Owner, str], ...]:
         """Who wants a watch, and the path of its folder; nobody for one that has ended."""
-        known = self._users.get(watch)
-        return tuple(known.items()) if known else ()
+        return self._users.get(watch, ())
 
     def begin(self, owner: Owner, root: str, *, recursive: bool, mask: int = MASK) -> None:
         """Watch a folder, with everything below it or alone; all of it, or nothing.
@@ -118,12 +117,12 @@ class FolderWatches(Generic[Owner]):
     def ended(self, watch: int) -> tuple[tuple[Owner, str], ...]:
         """The kernel ended a watch: its folder was deleted or unmounted. Who wanted it."""
         with self._lock:
-            users = self._users.pop(watch, {})
-            for owner, path in users.items():
+            users = self._users.pop(watch, ())
+            for owner, path in users:
                 tree = self._trees.get(owner)
                 if tree is not None and tree.paths.get(path) == watch:
                     del tree.paths[path]
-            return tuple(users.items())
+            return users
 
     def stands(self, owner: Owner) -> bool:
         """The owner's root is watched."""
@@ -164,21 +163,23 @@ class FolderWatches(Generic[Owner]):
             before = tree.paths.get(path)
             if before is not None and before != watch:
                 self._drop_one(owner, tree, path)
-            users = self._users.setdefault(watch, {})
-            known = users.get(owner)
-            if known is not None and known != path and tree.paths.get(known) == watch:
-                del tree.paths[known]  # it moved, and was found at its new place before its event was read
-            users[owner] = path
+            users = self._users.get(watch, ())
+            for known in [known for user, known in users if user == owner and known != path]:
+                if tree.paths.get(known) == watch:
+                    del tree.paths[known]  # it moved, and was found at its new place before its event was read
+            others = tuple(user for user in users if user[0] != owner)
+            self._users[watch] = (*others, (owner, path))
             tree.paths[path] = watch
             return True
 
     def _drop_one(self, owner: Owner, tree: _Tree | None, path: str) -> None:
         watch = tree.paths.pop(path, None) if tree is not None else None
-        users = self._users.get(watch) if watch is not None else None
-        if watch is None or users is None or users.get(owner) != path:
+        if watch is None or (owner, path) not in self._users.get(watch, ()):
             return
-        del users[owner]
-        if not users:
+        others = tuple(user for user in self._users[watch] if user != (owner, path))
+        if others:
+            self._users[watch] = others
+        else:
             del self._users[watch]
             self._inotify.remove(watch)
 

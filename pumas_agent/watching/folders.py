@@ -7,7 +7,7 @@ held around a call of the observer, they never touch the disk, and nothing raise
 import os
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from watchdog.events import (
@@ -34,18 +34,20 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-EVENT_FILTER: list[type[FileSystemEvent]] = [
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileDeletedEvent,
-    FileClosedEvent,
-    FileAttribEvent,
-    DirCreatedEvent,
-    DirMovedEvent,
-    DirDeletedEvent,
-    DirAttribEvent,
-]
+EVENT_FILTER: frozenset[type[FileSystemEvent]] = frozenset(
+    {
+        FileCreatedEvent,
+        FileModifiedEvent,
+        FileMovedEvent,
+        FileDeletedEvent,
+        FileClosedEvent,
+        FileAttribEvent,
+        DirCreatedEvent,
+        DirMovedEvent,
+        DirDeletedEvent,
+        DirAttribEvent,
+    }
+)
 """The same for every watch whose contents matter: the kernel keeps one mask a folder.
 
 Without opened and closed-without-write, so that reading never wakes us. Without DirModified, which watchdog makes up
@@ -55,6 +57,11 @@ for the parent of every other event: a write to an ignored file would mark the f
 _EVERYTHING = "*"
 ITSELF: frozenset[type[FileSystemEvent]] = frozenset({DirDeletedEvent})
 """For a folder of which only its own going matters; the hub asks the kernel for no more then."""
+
+
+def shared(event_filter: frozenset[type[FileSystemEvent]]) -> list[type[FileSystemEvent]]:
+    """As watchdog asks for it. It makes a set of it, which is the same set for all roots then, and not one each."""
+    return cast("list[type[FileSystemEvent]]", event_filter)
 
 
 class Marks:
@@ -122,7 +129,7 @@ class WatchedFolder(FileSystemEventHandler):
     @property
     def event_filter(self) -> list[type[FileSystemEvent]]:
         """What it has to be told of."""
-        return list(ITSELF) if self.key[1] == "itself" else EVENT_FILTER
+        return shared(ITSELF if self.key[1] == "itself" else EVENT_FILTER)
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Mark what the event may have changed."""

@@ -8,7 +8,7 @@ import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
 from pumas_agent.watching.backends import Backend
-from pumas_agent.watching.folders import EVENT_FILTER
+from pumas_agent.watching.folders import EVENT_FILTER, shared
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Heartbeat(FileSystemEventHandler):
             return
         try:
             self._file.touch(0o600)
-            backend.hub.schedule(self, str(self._file.parent), event_filter=EVENT_FILTER)
+            backend.hub.schedule(self, str(self._file.parent), event_filter=shared(EVENT_FILTER))
             self._watched = True
         except OSError as error:
             log.warning("watch.no_heartbeat", path=str(self._file), error=str(error))

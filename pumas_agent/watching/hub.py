@@ -7,6 +7,7 @@ and dispatches; emitters have no thread, and are no more than a root that is wat
 import os
 import select
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 DRAIN_S = 0.02
 """Least time between two reads: until then the kernel merges the events of a big write into few."""
 MOUNTINFO = "/proc/self/mountinfo"
+_BUSY = 8
+"""Reads in quick succession after which the hub begins to pause: a few events are handled at once."""
 _MOVES = 256
 """Folders that were moved away and not seen to arrive, as far as they are remembered."""
 
@@ -61,10 +64,14 @@ class HubEmitter(EventEmitter):
         watch: ObservedWatch,
         *,
         timeout: float = 1.0,
-        event_filter: list[type[FileSystemEvent]] | None = None,
+        event_filter: list[type[FileSystemEvent]] | None = None,  # noqa: ARG002 - the watch has it
         folders: FolderWatches["HubEmitter"],
     ) -> None:
-        super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter)
+        # Not `Thread.__init__`: threads that never run would cost three kilobytes each.
+        self._event_queue = event_queue
+        self._watch = watch
+        self._timeout = timeout
+        self._event_filter = watch.event_filter
         self._folders = folders
 
     def start(self) -> None:
@@ -86,6 +93,10 @@ class HubEmitter(EventEmitter):
     def is_alive(self) -> bool:
         """Its root is watched still: the watch of a folder ends with the folder."""
         return self._folders.stands(self)
+
+    def should_keep_running(self) -> bool:
+        """As `is_alive`."""
+        return self.is_alive()
 
     def is_at(self, path: str) -> bool:
         """What is watched is what stands at `path` now. May block as long as the filesystem does."""
@@ -123,6 +134,7 @@ class HubObserver(BaseObserver):
         self._on_blind = on_blind
         self._folders: FolderWatches[HubEmitter] = FolderWatches(self._inotify, max_watches)
         self._in_hand = False
+        self._busy_reads, self._read_at = 0, 0.0
         self._overflows = 0
         self._moving: OrderedDict[int, str] = OrderedDict()
         self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -190,63 +202,80 @@ class HubObserver(BaseObserver):
             self._waker = self._mounts = -1
 
     def _pause(self) -> None:
-        """Let the kernel merge what comes meanwhile; being told to stop ends it."""
-        select.select([self._waker], [], [], DRAIN_S)
+        """While events keep coming, let the kernel merge what comes meanwhile; being told to stop ends it."""
+        now = time.monotonic()
+        self._busy_reads = self._busy_reads + 1 if now - self._read_at < DRAIN_S else 0
+        self._read_at = now
+        if self._busy_reads >= _BUSY:
+            select.select([self._waker], [], [], DRAIN_S)
 
     def _drain(self) -> None:
+        """Handle what one read gives. A file's event that comes again in it says nothing new."""
         self._in_hand = True
         try:
-            before: RawEvent | None = None
+            seen: set[RawEvent] = set()
             for event in self._inotify.read():
-                if event != before:
+                if event[1] in _FILE_EVENTS:
+                    if event not in seen:
+                        seen.add(event)
+                        self._handle_file(event)
+                else:
                     self._handle(event)
-                before = event
         finally:
             self._in_hand = False
 
+    def _handle_file(self, event: RawEvent) -> None:
+        watch, mask, _, name = event
+        if not name:
+            self._handle_self(event)
+            return
+        kind, text = _FILE_EVENTS[mask], os.fsdecode(name)
+        for emitter, folder in self._folders.users(watch):
+            self._dispatch(emitter, kind(f"{folder}/{text}"))
+
     def _handle(self, event: RawEvent) -> None:
-        if event.mask & kernel.IN_Q_OVERFLOW:
+        watch, mask, _, name = event
+        if mask & kernel.IN_Q_OVERFLOW:
             self._overflows += 1
             self._on_lost("watch_overflow")
-        elif event.mask & kernel.IN_IGNORED:
-            for emitter, path in self._folders.ended(event.watch):
+        elif mask & kernel.IN_IGNORED:
+            for emitter, path in self._folders.ended(watch):
                 if path != emitter.watch.path:  # unmounted: what the mount had covered is there again
                     self._watch_below(emitter, path)
                 self._dispatch(emitter, DirDeletedEvent(path))
-        elif event.name:
-            name = os.fsdecode(event.name)
-            for emitter, folder in self._folders.users(event.watch):
-                self._handle_in(emitter, f"{folder}/{name}" if folder != "/" else f"/{name}", event)
+        elif name:
+            text = os.fsdecode(name)
+            for emitter, folder in self._folders.users(watch):
+                self._handle_folder(emitter, f"{folder}/{text}" if folder != "/" else f"/{text}", event)
         else:
             self._handle_self(event)
 
     def _handle_self(self, event: RawEvent) -> None:
         """What happened to a watched folder itself matters where it is a root: its parent tells of the others."""
-        for emitter, path in self._folders.users(event.watch):
+        watch, mask, _, _ = event
+        for emitter, path in self._folders.users(watch):
             if path != emitter.watch.path:
                 continue
-            if event.mask & _ENDS:
+            if mask & _ENDS:
                 self._dispatch(emitter, DirDeletedEvent(path))
-            elif event.mask & kernel.IN_ATTRIB:
+            elif mask & kernel.IN_ATTRIB:
                 self._dispatch(emitter, DirAttribEvent(path))
 
-    def _handle_in(self, emitter: HubEmitter, path: str, event: RawEvent) -> None:
-        if not event.mask & kernel.IN_ISDIR:
-            kind = _FILE_EVENTS.get(event.mask)
-            if kind is not None:
-                self._dispatch(emitter, kind(path))
-        elif event.mask & _GOES:
+    def _handle_folder(self, emitter: HubEmitter, path: str, event: RawEvent) -> None:
+        mask = event[1]
+        if mask & _GOES:
             self._folder_went(emitter, path, event)
-        elif event.mask & _COMES:
+        elif mask & _COMES:
             self._folder_came(emitter, path, event)
-        elif event.mask & kernel.IN_ATTRIB:
+        elif mask & kernel.IN_ATTRIB:
             self._dispatch(emitter, DirAttribEvent(path))
 
     def _folder_went(self, emitter: HubEmitter, path: str, event: RawEvent) -> None:
         if emitter.watch.is_recursive:
             self._folders.drop(emitter, path)
-        if event.mask & kernel.IN_MOVED_FROM:
-            self._moving[event.cookie] = path
+        _, mask, cookie, _ = event
+        if mask & kernel.IN_MOVED_FROM:
+            self._moving[cookie] = path
             if len(self._moving) > _MOVES:
                 self._moving.popitem(last=False)
         self._dispatch(emitter, DirDeletedEvent(path))
@@ -254,7 +283,7 @@ class HubObserver(BaseObserver):
     def _folder_came(self, emitter: HubEmitter, path: str, event: RawEvent) -> None:
         if emitter.watch.is_recursive:
             self._watch_below(emitter, path)
-        if (came_from := self._moving.get(event.cookie)) is not None and came_from != path:
+        if (came_from := self._moving.get(event[2])) is not None and came_from != path:
             self._on_moved(came_from, path)
         self._dispatch(emitter, DirCreatedEvent(path))
 

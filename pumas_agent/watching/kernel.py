@@ -8,7 +8,6 @@ import os
 import struct
 import termios
 from collections.abc import Iterator
-from typing import NamedTuple
 
 IN_MODIFY = 0x2
 IN_ATTRIB = 0x4
@@ -53,14 +52,9 @@ _HEADER = struct.Struct("iIII")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class RawEvent(NamedTuple):
-    """One event as the kernel gives it."""
-
-    watch: int
-    mask: int
-    cookie: int
-    name: bytes
-    """Empty for what happened to the watched folder itself."""
+RawEvent = tuple[int, int, int, bytes]
+"""Of one event: the watch, the mask, the cookie that both halves of a move have, and the name in the folder, which is
+empty for what happened to the watched folder itself."""
 
 
 class Inotify:
@@ -108,7 +102,7 @@ class Inotify:
         while at < end:
             watch, mask, cookie, length = header.unpack_from(buffer, at)
             at += header.size + length
-            yield RawEvent(watch, mask, cookie, buffer[at - length : at].rstrip(b"\0") if length else b"")
+            yield watch, mask, cookie, buffer[at - length : at].rstrip(b"\0") if length else b""
 
     def close(self) -> None:
         """End every watch. A second call does nothing.

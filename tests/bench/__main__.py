@@ -6,9 +6,9 @@ Everything that is compared is measured in the same run.
 import argparse
 import sys
 
-from tests.bench import freshness, lookup, validate
+from tests.bench import freshness, lookup, validate, watch
 
-BENCHES = {"lookup": lookup.run, "freshness": freshness.run, "validate": validate.run}
+BENCHES = {"lookup": lookup.run, "freshness": freshness.run, "validate": validate.run, "watch": watch.run}
 
 
 def main() -> int:

@@ -144,7 +144,7 @@ def test_an_overflow_marks_everything(watcher: WatchdogWatcher, marks: Marks, tm
     """The kernel says that it dropped events, not which: at once, without waiting for a sweep."""
     root = watched(watcher, marks, tmp_path / "bundle")
 
-    hub_of(watcher)._handle(RawEvent(-1, IN_Q_OVERFLOW, 0, b""))
+    hub_of(watcher)._handle((-1, IN_Q_OVERFLOW, 0, b""))
 
     marks.wait(ALL_MODELS, "watch_overflow")
     marks.wait("m", "watch_started")
@@ -181,7 +181,7 @@ def test_an_error_in_the_reader_is_survived_and_repaired(
         raise KeyError((hub, event))
 
     with monkeypatch.context() as patch:
-        patch.setattr(HubObserver, "_handle", confused)
+        patch.setattr(HubObserver, "_handle_file", confused)
         (root / "file").write_text("x")
         marks.wait(ALL_MODELS, "watch_restarted")
     watcher.sweep()
