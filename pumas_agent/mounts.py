@@ -49,6 +49,11 @@ class Mounts:
         self._by_point = {mount.point: mount for mount in mounts}  # of several at one point the last is on top
         self._by_device = {mount.device: mount for mount in mounts}
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mounts) and self.all == other.all
+
+    __hash__ = None  # type: ignore[assignment]  # compared, never looked up
+
     def around(self, path: str) -> Mount | None:
         """The mount that holds a path whose links are resolved; the innermost one."""
         while True:
@@ -81,14 +86,21 @@ def mounts() -> Mounts:
 
 def is_local(path: Path) -> bool:
     """True when a `stat` below the path is answered by this machine's kernel alone; False when in doubt."""
+    mount = mount_of(path)
+    return mount is not None and mount.is_local
+
+
+def mount_of(path: Path) -> Mount | None:
+    """The mount that holds what is at a path; None when nothing is there, or when nobody can tell."""
     try:
         device = path.stat().st_dev
         place = os.path.realpath(path, strict=True)
     except (OSError, ValueError):
-        return False
+        return None
     table = mounts()
-    mount = table.of_device(device) or table.around(place)
-    return mount is not None and mount.is_local
+    around = table.around(place)
+    known = table.of_device(device)
+    return around if known is None or (around is not None and around.device == known.device) else known
 
 
 def uuid_of(mount: Mount) -> str | None:

@@ -157,7 +157,21 @@ class BundleSettings(Contract):
         default={}, description="Pipeline classes to know besides the built-in ones: name to task, required, optional."
     )
     search_roots: Annotated[tuple[AbsolutePath, ...], BeforeValidator(_from_path_list)] = Field(
-        default=(), description="Folders in which `discover` looks when it is given none."
+        default=(), description="Folders in which `discover` looks when it is given none, and bundles that are gone."
+    )
+    auto_relocate: bool = Field(
+        default=False, description="Follow a bundle that was proven to have moved, without being asked."
+    )
+
+
+class HealthSettings(Contract):
+    """When something is wrong with the whole rather than with single bundles."""
+
+    mass_disappearance_share: Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)] = Field(
+        default=0.5, description="Share of the bundles that vanish together from which on nothing is done by itself."
+    )
+    mass_disappearance_min: Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**31 - 1)] = Field(
+        default=3, description="And at least so many bundles."
     )
 
 
@@ -179,6 +193,7 @@ class Settings(Contract):
     socket: SocketSettings
     watch: WatchSettings = WatchSettings()
     bundles: BundleSettings = BundleSettings()
+    health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 
 
@@ -187,6 +202,7 @@ _SECTIONS: dict[str, type[Contract]] = {
     "socket": SocketSettings,
     "watch": WatchSettings,
     "bundles": BundleSettings,
+    "health": HealthSettings,
     "log": LogSettings,
 }
 _NAMES = tuple(f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields)

@@ -40,7 +40,7 @@ export interface AgentStatus {
   faults: string[];
 }
 
-/** One standing condition. `model_id` is null when it is about the library itself. */
+/** One standing condition. `model_id` is null when it is about the library itself, or about a filesystem. */
 export interface Alert {
   code: AlertCode;
   severity: Severity;
@@ -54,9 +54,16 @@ export interface Alert {
 /** What can be wrong for long enough to tell a person. Append-only; match on these, never on text. */
 export type AlertCode =
   | "bundle_missing"
+  | "bundle_offline"
+  | "bundle_moved"
   | "bundle_incomplete"
   | "bundle_unreadable"
   | "bundle_unresponsive"
+  | "mass_disappearance"
+  | "watch_limit"
+  | "watch_overflow"
+  | "watch_polling"
+  | "watch_restarted"
   | "metadata_corrupt"
   | "library_offline"
   | "library_unwritable";
@@ -631,12 +638,42 @@ export interface ReindexReport {
   duration_ms: number;
 }
 
+/** Which model, where it is now, and whether to do it or only to say what would be done. */
+export interface RelocateParams {
+  model_id: string;
+  /** Absolute path of the bundle's root; links are resolved. */
+  new_path: string;
+  /** Do it; otherwise nothing is written. */
+  apply?: boolean;
+  /** Take what is there although it is not proven to be the same. */
+  force?: boolean;
+}
+
+/** The plan, and whether it was carried out. The id and everything attached to it stay. */
+export interface Relocation {
+  model_id: string;
+  old_path: string | null;
+  new_path: string;
+  same_bundle: SameBundle;
+  /** What is wrong with the bundle at the new place. */
+  findings: AssetValidationError[];
+  /** Why it cannot be done; null when it can. */
+  refused: string | null;
+  applied: boolean;
+}
+
 /** The `error` of an answer. */
 export interface RpcError {
   code: number;
   message: string;
   data: Record<string, unknown>;
 }
+
+/** Whether what is at the new place is the bundle that was registered. */
+export type SameBundle =
+  | "proven"
+  | "other"
+  | "unknown";
 
 /** Any text a person types. */
 export interface SearchParams {
@@ -675,6 +712,11 @@ export type Severity =
 export type StorageKind =
   | "library_owned"
   | "external_reference";
+
+/** Whether anything was frozen. */
+export interface Thawed {
+  thawed: boolean;
+}
 
 /** What unregistering removed: the registry artifact, never a file of the bundle. */
 export interface UnregisterResult {
@@ -763,12 +805,16 @@ export interface Methods {
   discover_bundles: { params: DiscoverParams; result: DiscoveryReport };
   /** Register a bundle where it lies. */
   import_external_diffusers_directory: { params: ExternalBundleSpec; result: ModelImportResult };
+  /** Say where a bundle is now; its id stays. Without `apply` nothing is written. */
+  relocate_external_model: { params: RelocateParams; result: Relocation };
   /** Forget an external bundle; its files stay. */
   unregister_external_model: { params: ModelParams; result: UnregisterResult };
   /** Look at the disk now and commit what is found. */
   reconcile: { params: ReconcileParams; result: ReconcileReport };
   /** Make the index anew from the metadata files. */
   rebuild_model_index: { params: NoParams; result: ReindexReport };
+  /** Act on bundles that are gone, although many vanished together. */
+  thaw: { params: NoParams; result: Thawed };
   /** Who is there, and what it can do. */
   "agent.hello": { params: HelloParams; result: Hello };
   /** The agent, its queue and its resources. */

@@ -1,7 +1,6 @@
 """How the parts are put together, the same for the service and for one command. No logic."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from pumas_agent.contracts.errors import AssetUnresponsive, PumasError
@@ -20,7 +19,18 @@ from pumas_agent.importing import BundleFinder, ExternalRegistrar
 from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.methods import Parts
-from pumas_agent.upkeep import Freshness, Judge, Refresher, Verdict
+from pumas_agent.settings import Settings
+from pumas_agent.upkeep import AbsencePolicy, Absences, Freshness, Judge, Refresher, Relocator, Verdict
+
+
+def absence_policy(settings: Settings) -> AbsencePolicy:
+    """What the settings say about bundles that are gone."""
+    return AbsencePolicy(
+        search_roots=settings.bundles.search_roots,
+        auto_relocate=settings.bundles.auto_relocate,
+        mass_share=settings.health.mass_disappearance_share,
+        mass_least=settings.health.mass_disappearance_min,
+    )
 
 
 async def assemble(
@@ -29,7 +39,9 @@ async def assemble(
     freshness: Freshness,
     *,
     follow: Callable[[], Any],
-    search_roots: Sequence[Path] = (),
+    policy: AbsencePolicy,
+    searches: bool = False,
+    relocated: Callable[[str], None] = lambda _: None,
 ) -> Parts:
     """The parts on an open library.
 
@@ -38,7 +50,9 @@ async def assemble(
         judge: looks at bundles.
         freshness: proves that nothing happened to them.
         follow: called when models came or went, before they are judged.
-        search_roots: where bundles are looked for when a caller names no folder.
+        policy: what is done about bundles that are gone, and where bundles are looked for.
+        searches: look for what is gone; a single command does not.
+        relocated: told of a model that was given another root without being asked.
     """
 
     def remember(code: AlertCode, model_id: str, since: str | None) -> None:
@@ -51,7 +65,13 @@ async def assemble(
 
     alerts = AlertBook(await library.read(lambda index: index.alerts()), remember)
 
+    relocator = Relocator(library, judge)
+    absences = Absences(library, alerts, relocator.relocate, policy, searches=searches, relocated=relocated)
+
     def observe(verdict: Verdict) -> None:
+        absences.observe(verdict)
+        if absences.is_absent(verdict.model_id):
+            return
         if verdict.report is not None or verdict.errors:
             condition = bundle_condition(verdict.entry_path, verdict.errors)
             alerts.observe(verdict.model_id, BUNDLE_CODES, dict([condition]) if condition else {})
@@ -77,9 +97,11 @@ async def assemble(
         library=library,
         refresher=refresher,
         resolver=DescriptorResolver(library, refresher, alerts, bound_models=bound_models),
-        finder=BundleFinder(library.catalog, library.layout.root, judge.judge, search_roots),
+        finder=BundleFinder(library.catalog, library.layout.root, judge.judge, policy.search_roots),
         registrar=ExternalRegistrar(library, judge.judge),
         reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
+        relocator=relocator,
+        absences=absences,
         alerts=alerts,
         bound_models=bound_models,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pumas_agent.agent.assembly import assemble
+from pumas_agent.agent.assembly import absence_policy, assemble
 from pumas_agent.bundles import Look, Policy, look
 from pumas_agent.contracts.discovery import DiscoverParams
 from pumas_agent.contracts.errors import AgentNotRunning, NotPermitted
@@ -51,9 +51,7 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
     else:
         library = await asyncio.to_thread(Library.open_readonly, root)
     try:
-        parts = await assemble(
-            library, judge, NothingProven(), follow=_follow_nothing, search_roots=settings.bundles.search_roots
-        )
+        parts = await assemble(library, judge, NothingProven(), follow=_follow_nothing, policy=absence_policy(settings))
 
         async def reconcile(scope: str, request: Request) -> ReconcileReport:
             return await parts.reconciler.run(scope, ("asked",), request.progress)

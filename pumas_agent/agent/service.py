@@ -14,16 +14,16 @@ import psutil
 import structlog
 
 from pumas_agent import __version__
-from pumas_agent.agent.assembly import assemble
+from pumas_agent.agent.assembly import absence_policy, assemble
 from pumas_agent.bundles import JudgePool, Policy
 from pumas_agent.contracts.errors import LibraryBusy, PumasError
+from pumas_agent.contracts.health import AlertCode
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
 from pumas_agent.contracts.timestamps import utc_now
-from pumas_agent.health import (
-    configure_logs,
-)
+from pumas_agent.health import LIBRARY, WATCH_CODES, configure_logs, lost_condition, watch_conditions
 from pumas_agent.library import Library
+from pumas_agent.mounts import Mounts, mounts
 from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, ReconcileQueue, Schedule
 from pumas_agent.serving import BoundSocket, Limits, PeerPolicy, Request, RpcServer, bind_socket
 from pumas_agent.serving.methods import Methods
@@ -32,6 +32,8 @@ from pumas_agent.watching import WatchdogWatcher, library_scope
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while the event loop wants it; a lookup waits for this at worst."""
+
+_LOST = {"watch_overflow": AlertCode.WATCH_OVERFLOW, "watch_restarted": AlertCode.WATCH_RESTARTED}
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +75,8 @@ class Agent:
         self._following = asyncio.Lock()
         self._listeners: dict[str, set[ProgressSink]] = defaultdict(set)
         self._faults: list[str] = []
+        self._lost: dict[AlertCode, int] = defaultdict(int)
+        self._mounts: Mounts | None = None
 
     async def start(self, given_up: Callable[[], bool]) -> None:
         """Lock, index, recovery; socket; then watchers and the first look at everything.
@@ -80,6 +84,7 @@ class Agent:
         `given_up` is asked while a command holds the lock, and ends the wait for it.
         """
         settings = self._settings
+        self._loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self.library = await asyncio.to_thread(Library.open, settings.library.root, "agent", given_up=given_up)
         self._stopping.append(lambda: asyncio.to_thread(self.library.close))
@@ -95,10 +100,18 @@ class Agent:
             poll_interval_s=watch.poll_interval_s,
             max_watches=watch.max_watches,
             heartbeat=settings.socket.path.parent,
+            on_moved=self._on_moved,
         )
         self.parts = await assemble(
-            self.library, judges, self, follow=self.follow, search_roots=settings.bundles.search_roots
+            self.library,
+            judges,
+            self,
+            follow=self.follow,
+            policy=absence_policy(settings),
+            searches=True,
+            relocated=self._on_relocated,
         )
+        self._stopping.append(self.parts.absences.stop)
         self.queue.start()  # before the first client, who may ask for a reconcile
         self._stopping.append(self.queue.stop)
         await self._serve()
@@ -155,9 +168,38 @@ class Agent:
         """What the watcher says. Called on its threads."""
         of_library = scope == ALL_MODELS and reason == "event"
         self.queue.mark_dirty(scope, RECORDS_CHANGED if of_library else reason)
+        if reason in _LOST:
+            self._loop.call_soon_threadsafe(self._on_lost, _LOST[reason])
 
-    def _sweep(self) -> None:
-        """Find what no event tells: roots that are other folders now, and refused bundles that changed since."""
+    def _on_moved(self, model_id: str, path: str) -> None:
+        """Where a root was seen to go. Called on the watcher's thread."""
+        self._loop.call_soon_threadsafe(self.parts.absences.hint, model_id, path)
+
+    def _on_lost(self, code: AlertCode) -> None:
+        self._lost[code] += 1
+        self.parts.alerts.observe(LIBRARY, (code,), {code: lost_condition(code, self._lost[code])})
+
+    def _on_relocated(self, model_id: str) -> None:
+        self.queue.mark_dirty(model_id, "relocated")
+
+    async def _sweep(self) -> None:
+        """Find what no event tells, and say how it stands with the watching."""
+        await asyncio.to_thread(self._look_around)
+        self._say_how_watching_is()
+        if self._mounts != (now := await asyncio.to_thread(mounts)):
+            self._mounts = now
+            self.parts.absences.look_again()
+
+    def _say_how_watching_is(self) -> None:
+        alerts = self.parts.alerts
+        unwatched = self.watcher.unwatched()
+        limited = self.watcher.limit_reached
+        alerts.observe(LIBRARY, WATCH_CODES, watch_conditions(unwatched, limit_reached=limited))
+        for code in _LOST.values():  # said at once, and over when a sweep found nothing more
+            alerts.observe(LIBRARY, (code,), {})
+
+    def _look_around(self) -> None:
+        """Roots that are other folders now, and refused bundles that changed since. Blocks."""
         self.watcher.sweep()
         for entry in self.library.catalog.bundles():
             if entry.validation_state is not AssetValidationState.VALID:

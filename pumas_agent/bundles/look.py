@@ -11,9 +11,10 @@ from pumas_agent.bundles.fingerprint import StatSignature
 from pumas_agent.bundles.identity import digest_of
 from pumas_agent.bundles.policy import Policy
 from pumas_agent.bundles.validator import judge
-from pumas_agent.bundles.walk import walk
+from pumas_agent.bundles.walk import Stat, Tree, walk
 from pumas_agent.contracts.bundles import BundleReport
-from pumas_agent.mounts import is_local
+from pumas_agent.contracts.metadata import MountFacts
+from pumas_agent.mounts import Mount, mount_of, uuid_of
 
 ATTEMPTS = 3
 
@@ -31,6 +32,10 @@ class Look:
     """Everything lies on the root's own device, and that is a filesystem of this machine: `stat` does not wait."""
     beside: tuple[str, ...] | None
     """Folders outside the root that the verdict depends on; None when watching folders tells not of every change."""
+    mount: MountFacts | None
+    """The filesystem that holds the root."""
+    inode: int | None
+    """Of the root, where such numbers last."""
     judged_at: str
     """RFC 3339, UTC."""
 
@@ -47,6 +52,8 @@ class Look:
             "racy": self.racy,
             "local": self.local,
             "beside": self.beside,
+            "mount": None if self.mount is None else self.mount.model_dump(mode="json"),
+            "inode": self.inode,
             "judged_at": self.judged_at,
         }
 
@@ -60,6 +67,8 @@ class Look:
             racy=fields["racy"],
             local=fields["local"],
             beside=None if fields["beside"] is None else tuple(fields["beside"]),
+            mount=None if fields["mount"] is None else MountFacts.model_validate(fields["mount"]),
+            inode=fields["inode"],
             judged_at=fields["judged_at"],
         )
 
@@ -74,11 +83,29 @@ def look(root: Path, policy: Policy | None = None) -> Look:
         report = judge(tree, policy).model_copy(update={"identity": digest_of(tree)})
         if settled := signature.unchanged():
             break
+    mount = mount_of(tree.root)
     return Look(
         report=report,
         signature=signature if settled else None,
         racy=signature.is_racy(taken_ns),
-        local=signature.one_device and is_local(tree.root),
+        local=signature.one_device and mount is not None and mount.is_local,
         beside=folders_beside(tree),
+        mount=_facts_of(mount, tree.root),
+        inode=_inode_of(tree, mount),
         judged_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
+
+
+def _facts_of(mount: Mount | None, root: Path) -> MountFacts | None:
+    """What is kept of the mount; nothing of one that does not hold the path, as that of a btrfs subvolume."""
+    place = str(root)
+    point = mount.point.rstrip("/") if mount is not None else ""
+    if mount is None or (place != mount.point and not place.startswith(point + "/")):
+        return None
+    path = place[len(point) :].lstrip("/")
+    return MountFacts(point=mount.point, kind=mount.kind, source=mount.source, uuid=uuid_of(mount), path=path)
+
+
+def _inode_of(tree: Tree, mount: Mount | None) -> int | None:
+    status = tree.entries[0][1]
+    return status.ino if isinstance(status, Stat) and mount is not None and mount.is_local else None

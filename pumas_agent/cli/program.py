@@ -13,11 +13,13 @@ from pumas_agent.cli.listing import list_
 from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
 from pumas_agent.cli.reindex import reindex
+from pumas_agent.cli.relocate import relocate
 from pumas_agent.cli.run import run
 from pumas_agent.cli.search import search
 from pumas_agent.cli.session import Session
 from pumas_agent.cli.show import show
 from pumas_agent.cli.status import status
+from pumas_agent.cli.thaw import thaw
 from pumas_agent.cli.unregister import unregister
 from pumas_agent.cli.validate import validate
 
@@ -63,9 +65,11 @@ for command in (
     descriptor,
     discover,
     register,
+    relocate,
     unregister,
     validate,
     reconcile,
     reindex,
+    thaw,
 ):
     program.add_command(command)

@@ -10,9 +10,16 @@ class AlertCode(StrEnum):
     """What can be wrong for long enough to tell a person. Append-only; match on these, never on text."""
 
     BUNDLE_MISSING = "bundle_missing"
+    BUNDLE_OFFLINE = "bundle_offline"
+    BUNDLE_MOVED = "bundle_moved"
     BUNDLE_INCOMPLETE = "bundle_incomplete"
     BUNDLE_UNREADABLE = "bundle_unreadable"
     BUNDLE_UNRESPONSIVE = "bundle_unresponsive"
+    MASS_DISAPPEARANCE = "mass_disappearance"
+    WATCH_LIMIT = "watch_limit"
+    WATCH_OVERFLOW = "watch_overflow"
+    WATCH_POLLING = "watch_polling"
+    WATCH_RESTARTED = "watch_restarted"
     METADATA_CORRUPT = "metadata_corrupt"
     LIBRARY_OFFLINE = "library_offline"
     LIBRARY_UNWRITABLE = "library_unwritable"
@@ -29,9 +36,16 @@ class Severity(StrEnum):
 
 SEVERITIES: dict[AlertCode, Severity] = {
     AlertCode.BUNDLE_MISSING: Severity.ERROR,
+    AlertCode.BUNDLE_OFFLINE: Severity.WARNING,
+    AlertCode.BUNDLE_MOVED: Severity.ERROR,
     AlertCode.BUNDLE_INCOMPLETE: Severity.ERROR,
     AlertCode.BUNDLE_UNREADABLE: Severity.ERROR,
     AlertCode.BUNDLE_UNRESPONSIVE: Severity.WARNING,
+    AlertCode.MASS_DISAPPEARANCE: Severity.CRITICAL,
+    AlertCode.WATCH_LIMIT: Severity.WARNING,
+    AlertCode.WATCH_OVERFLOW: Severity.WARNING,
+    AlertCode.WATCH_POLLING: Severity.WARNING,
+    AlertCode.WATCH_RESTARTED: Severity.WARNING,
     AlertCode.METADATA_CORRUPT: Severity.ERROR,
     AlertCode.LIBRARY_OFFLINE: Severity.CRITICAL,
     AlertCode.LIBRARY_UNWRITABLE: Severity.ERROR,
@@ -39,7 +53,7 @@ SEVERITIES: dict[AlertCode, Severity] = {
 
 
 class Alert(Contract):
-    """One standing condition. `model_id` is null when it is about the library itself."""
+    """One standing condition. `model_id` is null when it is about the library itself, or about a filesystem."""
 
     code: AlertCode
     severity: Severity

@@ -113,14 +113,27 @@ class DependencyBindingRef(_Part):
     platform_selector: str | None = None
 
 
+class MountFacts(_Part):
+    """The filesystem that holds a bundle: how it can be told from another one, and where the bundle is in it."""
+
+    point: str
+    kind: str
+    source: str
+    uuid: str | None = None
+    path: str = Field(description="Of the bundle's root, relative to the mount point.")
+
+
 class AgentFacts(_Part):
     """Our one key in the record. Re-derived when another program dropped it.
 
-    `identity` is that of the last valid verdict; `given_path` is the source before links were resolved.
+    `identity`, `mount` and `inode` (of the root) are those of the last valid verdict; `given_path` is the source before
+    links were resolved.
     """
 
     identity: str | None = None
     given_path: str | None = None
+    mount: MountFacts | None = None
+    inode: int | None = None
 
 
 class FieldFinding(Contract):

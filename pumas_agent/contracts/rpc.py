@@ -29,6 +29,7 @@ from pumas_agent.contracts.records import (
     SearchResult,
     UpdateFeed,
 )
+from pumas_agent.contracts.relocation import RelocateParams, Relocation
 
 MAX_FRAME_IN = 1024 * 1024
 MAX_FRAME_OUT = 16 * 1024 * 1024
@@ -111,6 +112,12 @@ class ReconcileParams(Contract):
     model_id: ModelId | None = None
 
 
+class Thawed(Contract):
+    """Whether anything was frozen."""
+
+    thawed: bool
+
+
 class HelloParams(Contract):
     """Who calls, and which methods it cannot do without."""
 
@@ -187,6 +194,13 @@ METHODS: dict[str, MethodContract] = {
             "Register a bundle where it lies.",
         ),
         MethodContract(
+            "relocate_external_model",
+            RelocateParams,
+            Relocation,
+            Access.WRITE,
+            "Say where a bundle is now; its id stays. Without `apply` nothing is written.",
+        ),
+        MethodContract(
             "unregister_external_model",
             ModelParams,
             UnregisterResult,
@@ -202,6 +216,9 @@ METHODS: dict[str, MethodContract] = {
         ),
         MethodContract(
             "rebuild_model_index", NoParams, ReindexReport, Access.WRITE, "Make the index anew from the metadata files."
+        ),
+        MethodContract(
+            "thaw", NoParams, Thawed, Access.WRITE, "Act on bundles that are gone, although many vanished together."
         ),
         MethodContract("agent.hello", HelloParams, Hello, Access.READ, "Who is there, and what it can do."),
         MethodContract("agent.status", NoParams, AgentStatus, Access.READ, "The agent, its queue and its resources."),

@@ -1,18 +1,34 @@
 """What is wrong, told once: alerts, and the log they are lines of."""
 
 from pumas_agent.health.alerts import AlertBook, Condition
-from pumas_agent.health.bundles import BUNDLE_CODES, bundle_condition, unresponsive_condition
+from pumas_agent.health.bundles import (
+    BUNDLE_CODES,
+    bundle_condition,
+    mass_condition,
+    missing_condition,
+    moved_condition,
+    offline_condition,
+    unresponsive_condition,
+)
 from pumas_agent.health.library import LIBRARY, LIBRARY_CODES, library_condition
 from pumas_agent.health.logs import configure_logs
+from pumas_agent.health.watching import WATCH_CODES, lost_condition, watch_conditions
 
 __all__ = [
     "BUNDLE_CODES",
     "LIBRARY",
     "LIBRARY_CODES",
+    "WATCH_CODES",
     "AlertBook",
     "Condition",
     "bundle_condition",
     "configure_logs",
     "library_condition",
+    "lost_condition",
+    "mass_condition",
+    "missing_condition",
+    "moved_condition",
+    "offline_condition",
     "unresponsive_condition",
+    "watch_conditions",
 ]

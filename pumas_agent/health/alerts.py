@@ -49,7 +49,10 @@ class AlertBook:
         self._standing: dict[tuple[AlertCode, str], Alert] = {}
 
     def observe(self, model_id: str, codes: Iterable[AlertCode], found: Mapping[AlertCode, Condition]) -> None:
-        """Say what is found of a model now ("" for the library itself), as to some codes: the others are left alone."""
+        """Say what is found of a subject now, as to some codes: the others are left alone.
+
+        The subject is a model id, "" for the library itself, or the absolute path of a filesystem.
+        """
         for code in codes:
             key = (code, model_id)
             standing = self._standing.get(key)
@@ -102,7 +105,7 @@ def _alert(key: tuple[AlertCode, str], condition: Condition, since: str) -> Aler
     return Alert(
         code=key[0],
         severity=SEVERITIES[key[0]],
-        model_id=key[1] or None,
+        model_id=None if key[1].startswith("/") else key[1] or None,
         path=condition.path,
         since=since,
         evidence=dict(condition.evidence),

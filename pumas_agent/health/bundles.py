@@ -1,5 +1,7 @@
 """Which alert the findings of a bundle amount to. Pure."""
 
+from typing import Any
+
 from pumas_agent.contracts.bundles import AssetValidationError
 from pumas_agent.contracts.errors import AssetUnresponsive
 from pumas_agent.contracts.health import AlertCode
@@ -8,6 +10,7 @@ from pumas_agent.health.alerts import Condition
 BUNDLE_CODES = frozenset(
     {
         AlertCode.BUNDLE_MISSING,
+        AlertCode.BUNDLE_MOVED,
         AlertCode.BUNDLE_INCOMPLETE,
         AlertCode.BUNDLE_UNREADABLE,
         AlertCode.BUNDLE_UNRESPONSIVE,
@@ -21,18 +24,52 @@ def bundle_condition(path: str, findings: tuple[AssetValidationError, ...]) -> t
     if not findings:
         return None
     codes = {finding.code for finding in findings}
-    evidence = {
-        "findings": [finding.model_dump() for finding in findings[:_SHOWN]],
-        "findings_total": len(findings),
-    }
+    evidence = _evidence(findings)
     if codes & {"path_not_found", "path_not_directory"}:
-        hint = "put the bundle back at this path, or unregister it; it stays registered and recovers by itself"
-        return AlertCode.BUNDLE_MISSING, Condition(path, evidence, hint)
+        return AlertCode.BUNDLE_MISSING, missing_condition(path, findings, ())
     if codes <= {"component_unreadable"}:
         hint = "let the agent's user read these paths (chmod, chown or an ACL)"
         return AlertCode.BUNDLE_UNREADABLE, Condition(path, evidence, hint)
     hint = "restore what the findings name, or download the bundle again; it recovers by itself"
     return AlertCode.BUNDLE_INCOMPLETE, Condition(path, evidence, hint)
+
+
+def _evidence(findings: tuple[AssetValidationError, ...]) -> dict[str, Any]:
+    return {
+        "findings": [finding.model_dump() for finding in findings[:_SHOWN]],
+        "findings_total": len(findings),
+    }
+
+
+def missing_condition(path: str, findings: tuple[AssetValidationError, ...], candidates: tuple[str, ...]) -> Condition:
+    """The condition of a bundle that is not at its path, and was proven to be at no one other."""
+    evidence = _evidence(findings)
+    hint = "put the bundle back at this path, or unregister it; it stays registered and recovers by itself"
+    if candidates:
+        evidence["candidates"] = list(candidates[:_SHOWN])
+        hint = "several folders hold the same bundle: say which one it is with `pumas-agent relocate`"
+    return Condition(path, evidence, hint)
+
+
+def moved_condition(path: str, moved_to: str) -> Condition:
+    """The condition of a bundle that was proven to be somewhere else."""
+    hint = f"`pumas-agent relocate` takes it from {moved_to}; or put it back"
+    return Condition(path, {"moved_to": moved_to}, hint)
+
+
+def offline_condition(point: str, models: list[str]) -> Condition:
+    """The condition of a filesystem that is not mounted, with the bundles that it took along."""
+    hint = "connect or mount the filesystem that was here; its bundles are back when it is"
+    return Condition(point, {"models": models[:_SHOWN], "models_total": len(models)}, hint)
+
+
+def mass_condition(models: list[str], total: int) -> Condition:
+    """The condition of a library of which a great part vanished together."""
+    evidence = {"models": models[:_SHOWN], "models_total": len(models), "registered": total}
+    hint = (
+        "find out what happened to these folders; nothing is done by itself until they are back or `pumas-agent thaw`"
+    )
+    return Condition(None, evidence, hint)
 
 
 def unresponsive_condition(path: str, error: AssetUnresponsive) -> Condition:

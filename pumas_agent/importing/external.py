@@ -6,6 +6,7 @@ ever written. The id is the registry folder's path, so it depends on the names g
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pumas_agent.bundles import Look
@@ -53,7 +54,12 @@ class ExternalRegistrar:
                 return _refused(spec, None, "; ".join(finding.message for finding in findings), findings)
             report = look.report.model_copy(update={"findings": findings})
             record = external_record(
-                spec, model_id=model_id, cleaned_name=cleaned_name, source=source, report=report, now=utc_now()
+                spec,
+                model_id=model_id,
+                cleaned_name=cleaned_name,
+                source=source,
+                look=replace(look, report=report),
+                now=utc_now(),
             )
             try:
                 await self._library.write(lambda store: store.create(model_id, record))

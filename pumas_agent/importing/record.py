@@ -5,7 +5,7 @@ Pure: from what was asked and what was found to a metadata record.
 
 from pathlib import Path
 
-from pumas_agent.contracts.bundles import BundleReport
+from pumas_agent.bundles import Look
 from pumas_agent.contracts.imports import ExternalBundleSpec
 from pumas_agent.contracts.metadata import (
     AgentFacts,
@@ -23,9 +23,10 @@ _TASK = "text-to-image"
 
 
 def external_record(
-    spec: ExternalBundleSpec, *, model_id: str, cleaned_name: str, source: Path, report: BundleReport, now: str
+    spec: ExternalBundleSpec, *, model_id: str, cleaned_name: str, source: Path, look: Look, now: str
 ) -> ModelMetadata:
     """The record to store. `source_path` and `entry_path` are both the canonical root."""
+    report = look.report
     record = ModelMetadata(
         schema_version=2,
         model_id=model_id,
@@ -63,9 +64,11 @@ def external_record(
         review_status="not_required",
         license_status="license_unknown",
     )
-    return record.with_agent(
-        AgentFacts(identity=report.identity if report.is_valid else None, given_path=spec.source_path)
-    )
+    facts = AgentFacts(given_path=spec.source_path)
+    if report.is_valid:
+        found = {"identity": report.identity, "mount": look.mount, "inode": look.inode}
+        facts = facts.model_copy(update=found)
+    return record.with_agent(facts)
 
 
 def _inference_settings(pipeline_class: str | None) -> list[InferenceParameter]:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pumas_agent.contracts.bundles import AssetValidationError
 from pumas_agent.contracts.metadata import (
+    AgentFacts,
     AssetValidationState,
     BundleFormat,
     ImportState,
@@ -49,6 +50,7 @@ class CatalogEntry:
     recommended_backend: str | None
     runtime_engine_hints: tuple[str, ...]
     requires_custom_code: bool
+    agent: AgentFacts
 
     @property
     def is_external(self) -> bool:
@@ -149,7 +151,18 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         recommended_backend=_string(facts.get("recommended_backend")),
         runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
         requires_custom_code=facts.get("requires_custom_code") is True,
+        agent=_agent_facts(facts.get("agent")),
     )
+
+
+_NO_FACTS = AgentFacts()
+
+
+def _agent_facts(value: Any) -> AgentFacts:
+    try:
+        return AgentFacts.model_validate(value) if isinstance(value, dict) and value else _NO_FACTS
+    except ValidationError:
+        return _NO_FACTS
 
 
 def json_object(text: str) -> dict[str, Any]:

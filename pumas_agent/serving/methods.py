@@ -22,6 +22,7 @@ from pumas_agent.contracts.records import (
     ReconcileReport,
     ReindexReport,
 )
+from pumas_agent.contracts.relocation import RelocateParams, Relocation
 from pumas_agent.contracts.rpc import (
     METHODS,
     DependencyParams,
@@ -34,6 +35,7 @@ from pumas_agent.contracts.rpc import (
     NoParams,
     ReconcileParams,
     SearchParams,
+    Thawed,
     UpdatesParams,
 )
 from pumas_agent.dependencies import resolve_requirements
@@ -44,7 +46,7 @@ from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request
-from pumas_agent.upkeep import Refresher, unregister
+from pumas_agent.upkeep import Absences, Refresher, Relocator, unregister
 
 Reconcile = Callable[[str, Request], Awaitable[ReconcileReport]]
 """`(scope, request)`: a look at the scope that starts after the call; the request is told how far it is."""
@@ -60,6 +62,8 @@ class Parts:
     finder: BundleFinder
     registrar: ExternalRegistrar
     reconciler: Reconciler
+    relocator: Relocator
+    absences: Absences
     alerts: AlertBook
     bound_models: frozenset[str]
 
@@ -93,7 +97,9 @@ class Methods:
             "list_model_library_updates_since": self.updates,
             "discover_bundles": self.discover,
             "import_external_diffusers_directory": self.register,
+            "relocate_external_model": self.relocate,
             "unregister_external_model": self.unregister,
+            "thaw": self.thaw,
             "reconcile": self.reconcile,
             "rebuild_model_index": self.rebuild,
             "agent.hello": self.hello,
@@ -180,9 +186,26 @@ class Methods:
         """Forget it everywhere."""
         result = await unregister(self._parts.library, params.model_id)
         self._parts.refresher.forget(params.model_id)
+        self._parts.absences.forget(params.model_id)
         self._parts.alerts.forget(params.model_id)
         await self._follow()
         return result
+
+    async def relocate(self, params: RelocateParams, _request: Request) -> Relocation:
+        """Plan or apply, then watch and judge what is at the new place."""
+        result = await self._parts.relocator.relocate(params)
+        if result.applied:
+            await self._follow()
+            try:
+                verdict = await self._parts.refresher.refresh(params.model_id)
+            except AssetUnresponsive:
+                return result
+            return result.model_copy(update={"findings": verdict.errors})
+        return result
+
+    def thaw(self, _params: NoParams, _request: Request) -> Thawed:
+        """Go on, although many are gone."""
+        return Thawed(thawed=self._parts.absences.thaw())
 
     async def reconcile(self, params: ReconcileParams, request: Request) -> ReconcileReport:
         """Of one model or of everything."""

@@ -1,7 +1,19 @@
 """What may be done to a registered asset: judge it again and commit the verdict, or forget it."""
 
+from pumas_agent.upkeep.absences import AbsencePolicy, Absences
 from pumas_agent.upkeep.refresh import Freshness, Judge, NothingProven, Refresher
+from pumas_agent.upkeep.relocation import Relocator
 from pumas_agent.upkeep.removal import unregister
 from pumas_agent.upkeep.verdict import Verdict
 
-__all__ = ["Freshness", "Judge", "NothingProven", "Refresher", "Verdict", "unregister"]
+__all__ = [
+    "AbsencePolicy",
+    "Absences",
+    "Freshness",
+    "Judge",
+    "NothingProven",
+    "Refresher",
+    "Relocator",
+    "Verdict",
+    "unregister",
+]

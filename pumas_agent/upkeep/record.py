@@ -45,8 +45,10 @@ def judged_record(record: ModelMetadata, root: str | None, look: Look | None) ->
     # The library's own bundle shares its folder with its record: to write down what that amounts to would change it.
     if look is not None and look.report.is_valid and record.is_external:
         judged = judged.with_values({"size_bytes": look.report.size_bytes})
-        if record.agent.identity != look.report.identity:
-            judged = judged.with_agent(record.agent.model_copy(update={"identity": look.report.identity}))
+        known = record.agent
+        found = {"identity": look.report.identity, "mount": look.mount, "inode": look.inode}
+        if known != (facts := known.model_copy(update=found)):
+            judged = judged.with_agent(facts)
     if judged.to_document() == record.to_document():
         return record
     return judged.with_values({"updated_date": utc_now()})

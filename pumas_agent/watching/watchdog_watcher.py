@@ -173,6 +173,19 @@ class WatchdogWatcher:
             if place.polled is not None and place.fault is None
         }
 
+    def unwatched(self) -> dict[str, str]:
+        """Of the polled roots, those that could be watched as far as their filesystem goes."""
+        return {
+            LIBRARY if place.scope == ALL_MODELS else place.scope: place.partly
+            for place in self._registered()
+            if place.partly is not None and place.polled == place.partly
+        }
+
+    @property
+    def limit_reached(self) -> bool:
+        """Some root is not watched because no more watches can be had."""
+        return any("watch limit" in reason for reason in self.unwatched().values())
+
     def cover(self) -> WatchCover:
         """What is covered, and what it costs."""
         backend = self._backend

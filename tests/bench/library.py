@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pumas_agent.bundles import validate
+from pumas_agent.bundles import look
 from pumas_agent.contracts.imports import ExternalBundleSpec
 from pumas_agent.contracts.metadata import ModelMetadata
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
@@ -32,7 +32,7 @@ def write_library(root: Path, models: int, bundles: list[Path]) -> list[str]:
             model_id=model_id,
             cleaned_name=f"external{number:03}",
             source=bundle,
-            report=validate(bundle),
+            look=look(bundle),
             now=_NOW,
         )
         _write(root / model_id, record)

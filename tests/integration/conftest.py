@@ -29,7 +29,7 @@ from pumas_agent.library import Library
 from pumas_agent.serving import Peer, Request
 from pumas_agent.serving.methods import Methods
 from pumas_agent.serving.registry import parse_params
-from pumas_agent.upkeep import NothingProven
+from pumas_agent.upkeep import AbsencePolicy, NothingProven
 
 NOBODY = 65534
 DEADLINE_S = 10.0
@@ -84,7 +84,9 @@ class Parts:
         self.followed = 0
 
     async def start(self) -> None:
-        self.parts = await assemble(self.library, self.judge, NothingProven(), follow=self._follow)
+        self.parts = await assemble(
+            self.library, self.judge, NothingProven(), follow=self._follow, policy=AbsencePolicy()
+        )
         self.registry = Methods(
             self.parts, reconcile=self._reconcile, follow=self._follow, status=self._no_status
         ).registry()

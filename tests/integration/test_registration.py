@@ -59,7 +59,14 @@ async def test_the_record_has_the_values_of_a_registration(agent: "Parts", bundl
     size = sum(facts[4] for facts in snapshot(bundle).values() if facts[-1])
     assert list(record) == [*METADATA_FIELDS, "agent"]
     assert moment.endswith("+00:00")
-    assert stated.pop("agent") == {"identity": stated_identity(record), "given_path": str(bundle)}
+    facts = stated.pop("agent")
+    mount = facts.pop("mount")
+    assert Path(mount["point"]) / mount["path"] == bundle
+    assert facts == {
+        "identity": stated_identity(record),
+        "given_path": str(bundle),
+        "inode": snapshot(bundle)["."][0],
+    }
     assert stated == {
         "schema_version": 2,
         "model_id": "diffusion/acme_corp/tiny_sd",

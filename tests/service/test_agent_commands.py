@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.service.conftest import AgentUnderTest, MakeBundle, StartAgent
 
 Told = tuple[int, dict[str, Any]]
-_VOLATILE = {"duration_ms", "queryTimeMs", "validated_at", "generation", "models_changed", "changed"}
+_VOLATILE = {"duration_ms", "queryTimeMs", "validated_at", "generation", "models_changed", "changed", "inode"}
 """What was changed last: an agent has recorded it before a command asks."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(?:Z|\+00:00)")
 
@@ -39,7 +39,7 @@ def _comparable(told: Any, home: Path) -> Any:
         return {key: _comparable(value, home) for key, value in told.items() if key not in _VOLATILE}
     if isinstance(told, list | tuple):
         return [_comparable(item, home) for item in told]
-    return _TIME.sub("(time)", told.replace(str(home), "(home)")) if isinstance(told, str) else told
+    return _TIME.sub("(time)", told.replace(str(home)[1:], "(home)")) if isinstance(told, str) else told
 
 
 def _life(home: Path, socket: Path, bundle: Path) -> list[Told]:

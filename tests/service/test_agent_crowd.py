@@ -209,7 +209,7 @@ def test_bundles_that_vanish_together_are_each_refused(
     batch = agent.client.call("resolve_model_execution_descriptors_batch", model_ids=ids)["descriptors"]
     assert [item["error_data"]["code"] for item in batch] == ["asset_not_valid"] * len(ids)
     until(lambda: {agent.state(model_id) for model_id in ids} == {"degraded"}, "all are recorded")
-    assert agent.alerts() == {("bundle_missing", model_id) for model_id in ids}
+    until(lambda: agent.alerts() == {("mass_disappearance", None)}, "one alert tells of them all")
 
     shutil.move(aside, disk)
     until(lambda: {agent.state(model_id) for model_id in ids} == {"valid"}, "all are valid again")

@@ -51,6 +51,7 @@ def rename_the_parent(root: Path) -> Callable[[], object]:
 
 
 def delete_the_parent(root: Path) -> Callable[[], object]:
+    """A copy of the parent is left beside it, with the same bundle in it."""
     copy = root.parent.parent / "copy"
     shutil.copytree(root.parent, copy)
     shutil.rmtree(root.parent)
@@ -83,7 +84,8 @@ def link_a_component_to_nowhere(root: Path) -> Callable[[], object]:
 def _if_it_says(agent: "AgentUnderTest", model_id: str, code: str) -> Any:
     """The model, once the last verdict is the one with that code: a deletion may be judged while it goes on."""
     model = agent.model(model_id)
-    codes = {found["code"] for found in model["validation_errors"] or ()} if model is not None else set()
+    recorded = model["metadata"] if model is not None else {}
+    codes = {found["code"] for found in recorded.get("validation_errors") or ()}
     return model if code in codes and agent.state(model_id) == "degraded" else None
 
 
@@ -97,10 +99,10 @@ def _unless_all_is_valid(agent: "AgentUnderTest") -> dict[str, Any] | None:
     [
         (lose_a_component, "bundle_incomplete", "missing_component"),
         (truncate_the_index, "bundle_incomplete", "invalid_model_index_json"),
-        (move_the_root_away, "bundle_missing", "path_not_found"),
+        (move_the_root_away, "bundle_moved", "path_not_found"),
         (delete_the_root, "bundle_missing", "path_not_found"),
-        (rename_the_parent, "bundle_missing", "path_not_found"),
-        (delete_the_parent, "bundle_missing", "path_not_found"),
+        (rename_the_parent, "bundle_moved", "path_not_found"),
+        (delete_the_parent, "bundle_moved", "path_not_found"),
         (put_a_file_in_its_place, "bundle_missing", "path_not_directory"),
         (link_a_component_to_nowhere, "bundle_incomplete", "dangling_symlink"),
     ],
@@ -123,7 +125,10 @@ def test_the_record_follows_the_bundle_there_and_back(  # noqa: PLR0917  a row o
         codes = {found["code"] for found in model["validation_errors"]}
         on_disk = json.loads(record.read_text())
 
-        assert {found["code"] for found in raised["evidence"]["findings"]} == codes
+        if alert == "bundle_moved":
+            assert Path(raised["evidence"]["moved_to"]).is_dir()
+        else:
+            assert {found["code"] for found in raised["evidence"]["findings"]} == codes
         assert raised["path"] == str(root)
         assert raised["since"]
         assert raised["hint"]
@@ -143,7 +148,7 @@ def test_the_record_follows_the_bundle_there_and_back(  # noqa: PLR0917  a row o
         assert cleared["since"] == raised["since"]
         assert agent.client.call("agent.status")["healthy"]
         after = json.loads(record.read_text())
-        assert {key for key in registered if registered[key] != after.get(key)} <= {"updated_date"}
+        assert {key for key in registered if registered[key] != after.get(key)} <= {"updated_date", "agent"}
         assert agent.client.descriptor(model_id).entry_path == str(root)
 
 

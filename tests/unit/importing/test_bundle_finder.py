@@ -38,7 +38,16 @@ class Judge:
         seen = look(root)
         if root not in self.busy:
             return seen
-        return Look(seen.report, signature=None, racy=True, local=True, beside=(), judged_at=seen.judged_at)
+        return Look(
+            seen.report,
+            signature=None,
+            racy=True,
+            local=True,
+            beside=(),
+            mount=None,
+            inode=None,
+            judged_at=seen.judged_at,
+        )
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pumas_agent.demo.bundle import write_stable_diffusion_bundle
 from pumas_agent.library import Library
 from pumas_agent.reconcile import RECORDS_CHANGED
 from pumas_agent.serving.methods import Parts
-from pumas_agent.upkeep import NothingProven
+from pumas_agent.upkeep import AbsencePolicy, NothingProven
 
 A, B, OWNED, FILE = "diffusion/f/a", "diffusion/f/b", "diffusion/f/owned", "llm/f/file"
 
@@ -61,7 +61,7 @@ async def parts(tmp_path: Path, judge: Judge, followed: list[set[str]]) -> Async
     async def follow() -> None:
         followed.append(library.catalog.ids())
 
-    parts = await assemble(library, judge, NothingProven(), follow=follow)
+    parts = await assemble(library, judge, NothingProven(), follow=follow, policy=AbsencePolicy())
     await parts.reconciler.run(ALL_MODELS, ("start",))
     judge.looks.clear()
     followed.clear()

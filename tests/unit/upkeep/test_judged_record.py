@@ -21,7 +21,16 @@ def record(**fields: Any) -> ModelMetadata:
 
 def look(*findings: AssetValidationError, size: int = 7, identity: str = "abc") -> Look:
     report = BundleReport(root="/bundle", pipeline_class="P", findings=findings, size_bytes=size, identity=identity)
-    return Look(report, StatSignature("/bundle", ()), racy=False, local=True, beside=(), judged_at="2026")
+    return Look(
+        report,
+        StatSignature("/bundle", ()),
+        racy=False,
+        local=True,
+        beside=(),
+        mount=None,
+        inode=None,
+        judged_at="2026",
+    )
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ class ScriptedJudge:
             racy=True,
             local=True,
             beside=(),
+            mount=None,
+            inode=None,
             judged_at="2026",
         )
 
