@@ -5,6 +5,13 @@
  * lose one: ignore what you do not know.
  */
 
+/** What a bundle is after somebody accepted what stands at its path. */
+export interface Accepted {
+  model_id: string;
+  validation_state: AssetValidationState;
+  findings: AssetValidationError[];
+}
+
 /** What `status` shows, health first. */
 export interface AgentStatus {
   healthy: boolean;
@@ -56,6 +63,8 @@ export type AlertCode =
   | "bundle_missing"
   | "bundle_offline"
   | "bundle_moved"
+  | "bundle_replaced"
+  | "bundle_changed"
   | "bundle_incomplete"
   | "bundle_unreadable"
   | "bundle_unresponsive"
@@ -813,6 +822,8 @@ export interface Methods {
   reconcile: { params: ReconcileParams; result: ReconcileReport };
   /** Make the index anew from the metadata files. */
   rebuild_model_index: { params: NoParams; result: ReindexReport };
+  /** Take the other bundle that stands at the path for the registered one. */
+  accept_bundle_change: { params: ModelParams; result: Accepted };
   /** Act on bundles that are gone, although many vanished together. */
   thaw: { params: NoParams; result: Thawed };
   /** Who is there, and what it can do. */

@@ -12,6 +12,7 @@ from pumas_agent.health import (
     LIBRARY_CODES,
     AlertBook,
     bundle_condition,
+    changed_condition,
     library_condition,
     unresponsive_condition,
 )
@@ -74,7 +75,10 @@ async def assemble(
             return
         if verdict.report is not None or verdict.errors:
             condition = bundle_condition(verdict.entry_path, verdict.errors)
-            alerts.observe(verdict.model_id, BUNDLE_CODES, dict([condition]) if condition else {})
+            found = dict([condition]) if condition else {}
+            if verdict.changed and not found:
+                found[AlertCode.BUNDLE_CHANGED] = changed_condition(verdict.entry_path)
+            alerts.observe(verdict.model_id, BUNDLE_CODES, found)
 
     def observe_silence(model_id: str, error: AssetUnresponsive) -> None:
         entry = library.catalog.get(model_id)

@@ -32,6 +32,10 @@ _NOTHING = "Nothing to do."
 EXPLANATIONS: dict[Code, Explanation] = {
     Code.PATH_NOT_FOUND: _fatal("Nothing is at the path.", "Check the path, and that its disk is mounted."),
     Code.PATH_NOT_DIRECTORY: _fatal("The path is no directory.", "Name the folder; a checkpoint file is no bundle."),
+    Code.BUNDLE_REPLACED: _fatal(
+        "A bundle of another pipeline class stands where the registered one was.",
+        "Put the registered one back; or `pumas-agent accept ID`, when the other one is meant.",
+    ),
     Code.MISSING_MODEL_INDEX: _fatal(
         "The folder has no model_index.json.",
         "Name the folder that holds it; in a Hugging Face cache that is `models--…/snapshots/<revision>`.",

@@ -23,6 +23,7 @@ class FindingCode(StrEnum):
     COMPONENT_UNREADABLE = "component_unreadable"
     PATH_ESCAPE = "path_escape"
 
+    BUNDLE_REPLACED = "bundle_replaced"
     COMPONENT_CLASS_MISMATCH = "component_class_mismatch"
     COMPONENT_CLASS_UNAVAILABLE = "component_class_unavailable"
     CONFIG_DEFAULTS = "config_defaults"

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pumas_agent import __version__
+from pumas_agent.cli.accept import accept
 from pumas_agent.cli.demo import demo
 from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
@@ -66,6 +67,7 @@ for command in (
     discover,
     register,
     relocate,
+    accept,
     unregister,
     validate,
     reconcile,

@@ -64,7 +64,7 @@ def _below(session: Session, old: str, new: str) -> dict[str, str]:
             if root == before or before in root.parents:
                 moves[row["id"]] = str(after / root.relative_to(before))
         offset += _PAGE
-        if offset >= answer["total_count"]:
+        if offset >= answer["totalCount"]:
             return moves
 
 

@@ -12,6 +12,8 @@ class AlertCode(StrEnum):
     BUNDLE_MISSING = "bundle_missing"
     BUNDLE_OFFLINE = "bundle_offline"
     BUNDLE_MOVED = "bundle_moved"
+    BUNDLE_REPLACED = "bundle_replaced"
+    BUNDLE_CHANGED = "bundle_changed"
     BUNDLE_INCOMPLETE = "bundle_incomplete"
     BUNDLE_UNREADABLE = "bundle_unreadable"
     BUNDLE_UNRESPONSIVE = "bundle_unresponsive"
@@ -38,6 +40,8 @@ SEVERITIES: dict[AlertCode, Severity] = {
     AlertCode.BUNDLE_MISSING: Severity.ERROR,
     AlertCode.BUNDLE_OFFLINE: Severity.WARNING,
     AlertCode.BUNDLE_MOVED: Severity.ERROR,
+    AlertCode.BUNDLE_REPLACED: Severity.ERROR,
+    AlertCode.BUNDLE_CHANGED: Severity.INFO,
     AlertCode.BUNDLE_INCOMPLETE: Severity.ERROR,
     AlertCode.BUNDLE_UNREADABLE: Severity.ERROR,
     AlertCode.BUNDLE_UNRESPONSIVE: Severity.WARNING,

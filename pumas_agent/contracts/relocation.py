@@ -1,10 +1,11 @@
-"""A bundle that is somewhere else now: the plan to say so in its record, and what came of it."""
+"""A bundle that is somewhere else, or something else, now: what a person says about that, and what came of it."""
 
 from enum import StrEnum
 
 from pydantic import Field
 
 from pumas_agent.contracts.bundles import AssetValidationError
+from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.model import Contract
 
 
@@ -23,6 +24,14 @@ class RelocateParams(Contract):
     new_path: str = Field(min_length=1, description="Absolute path of the bundle's root; links are resolved.")
     apply: bool = Field(default=False, description="Do it; otherwise nothing is written.")
     force: bool = Field(default=False, description="Take what is there although it is not proven to be the same.")
+
+
+class Accepted(Contract):
+    """What a bundle is after somebody accepted what stands at its path."""
+
+    model_id: str
+    validation_state: AssetValidationState
+    findings: tuple[AssetValidationError, ...]
 
 
 class Relocation(Contract):

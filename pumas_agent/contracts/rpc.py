@@ -29,7 +29,7 @@ from pumas_agent.contracts.records import (
     SearchResult,
     UpdateFeed,
 )
-from pumas_agent.contracts.relocation import RelocateParams, Relocation
+from pumas_agent.contracts.relocation import Accepted, RelocateParams, Relocation
 
 MAX_FRAME_IN = 1024 * 1024
 MAX_FRAME_OUT = 16 * 1024 * 1024
@@ -216,6 +216,13 @@ METHODS: dict[str, MethodContract] = {
         ),
         MethodContract(
             "rebuild_model_index", NoParams, ReindexReport, Access.WRITE, "Make the index anew from the metadata files."
+        ),
+        MethodContract(
+            "accept_bundle_change",
+            ModelParams,
+            Accepted,
+            Access.WRITE,
+            "Take the other bundle that stands at the path for the registered one.",
         ),
         MethodContract(
             "thaw", NoParams, Thawed, Access.WRITE, "Act on bundles that are gone, although many vanished together."

@@ -4,6 +4,7 @@ from pumas_agent.health.alerts import AlertBook, Condition
 from pumas_agent.health.bundles import (
     BUNDLE_CODES,
     bundle_condition,
+    changed_condition,
     mass_condition,
     missing_condition,
     moved_condition,
@@ -22,6 +23,7 @@ __all__ = [
     "AlertBook",
     "Condition",
     "bundle_condition",
+    "changed_condition",
     "configure_logs",
     "library_condition",
     "lost_condition",

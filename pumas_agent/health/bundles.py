@@ -11,6 +11,8 @@ BUNDLE_CODES = frozenset(
     {
         AlertCode.BUNDLE_MISSING,
         AlertCode.BUNDLE_MOVED,
+        AlertCode.BUNDLE_REPLACED,
+        AlertCode.BUNDLE_CHANGED,
         AlertCode.BUNDLE_INCOMPLETE,
         AlertCode.BUNDLE_UNREADABLE,
         AlertCode.BUNDLE_UNRESPONSIVE,
@@ -27,11 +29,19 @@ def bundle_condition(path: str, findings: tuple[AssetValidationError, ...]) -> t
     evidence = _evidence(findings)
     if codes & {"path_not_found", "path_not_directory"}:
         return AlertCode.BUNDLE_MISSING, missing_condition(path, findings, ())
+    if "bundle_replaced" in codes:
+        hint = "put the registered bundle back, or `pumas-agent accept` the one that is there now"
+        return AlertCode.BUNDLE_REPLACED, Condition(path, evidence, hint)
     if codes <= {"component_unreadable"}:
         hint = "let the agent's user read these paths (chmod, chown or an ACL)"
         return AlertCode.BUNDLE_UNREADABLE, Condition(path, evidence, hint)
     hint = "restore what the findings name, or download the bundle again; it recovers by itself"
     return AlertCode.BUNDLE_INCOMPLETE, Condition(path, evidence, hint)
+
+
+def changed_condition(path: str) -> Condition:
+    """The condition of a bundle of the same kind with other contents: judged as it is, and said once."""
+    return Condition(path, {}, "nothing to do when it was meant; it is judged as it is")
 
 
 def _evidence(findings: tuple[AssetValidationError, ...]) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Schedule:
     async def stop(self) -> None:
         """Call nothing any more. Actions that run on the loop are cancelled; those in threads end by themselves."""
         if self._scheduler.running:
+            self._scheduler.pause()
+            await asyncio.sleep(0)  # what is about to begin begins: cancelled before, it would be logged as an error
             self._scheduler.shutdown(wait=False)
             await asyncio.sleep(0)  # the scheduler ends itself in a callback of the loop
 

@@ -22,7 +22,7 @@ from pumas_agent.contracts.records import (
     ReconcileReport,
     ReindexReport,
 )
-from pumas_agent.contracts.relocation import RelocateParams, Relocation
+from pumas_agent.contracts.relocation import Accepted, RelocateParams, Relocation
 from pumas_agent.contracts.rpc import (
     METHODS,
     DependencyParams,
@@ -46,7 +46,7 @@ from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request
-from pumas_agent.upkeep import Absences, Refresher, Relocator, unregister
+from pumas_agent.upkeep import Absences, Refresher, Relocator, accept, unregister
 
 Reconcile = Callable[[str, Request], Awaitable[ReconcileReport]]
 """`(scope, request)`: a look at the scope that starts after the call; the request is told how far it is."""
@@ -99,6 +99,7 @@ class Methods:
             "import_external_diffusers_directory": self.register,
             "relocate_external_model": self.relocate,
             "unregister_external_model": self.unregister,
+            "accept_bundle_change": self.accept,
             "thaw": self.thaw,
             "reconcile": self.reconcile,
             "rebuild_model_index": self.rebuild,
@@ -202,6 +203,12 @@ class Methods:
                 return result
             return result.model_copy(update={"findings": verdict.errors})
         return result
+
+    async def accept(self, params: ModelParams, _request: Request) -> Accepted:
+        """Then judge it as what it is now."""
+        await accept(self._parts.library, params.model_id)
+        verdict = await self._parts.refresher.refresh(params.model_id)
+        return Accepted(model_id=params.model_id, validation_state=verdict.state, findings=verdict.errors)
 
     def thaw(self, _params: NoParams, _request: Request) -> Thawed:
         """Go on, although many are gone."""

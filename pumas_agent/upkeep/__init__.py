@@ -4,6 +4,7 @@ from pumas_agent.upkeep.absences import AbsencePolicy, Absences
 from pumas_agent.upkeep.refresh import Freshness, Judge, NothingProven, Refresher
 from pumas_agent.upkeep.relocation import Relocator
 from pumas_agent.upkeep.removal import unregister
+from pumas_agent.upkeep.sameness import accept
 from pumas_agent.upkeep.verdict import Verdict
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "Refresher",
     "Relocator",
     "Verdict",
+    "accept",
     "unregister",
 ]

@@ -104,6 +104,8 @@ class Absences:
         self._hints: dict[str, str] = {}
         self._offline: set[str] = set()
         """Mount points of which it is said that they are offline."""
+        self._surveyed: set[str] = set()
+        """What was not there at the last survey, judged or not."""
         self._thawed: frozenset[str] = frozenset()
         self._searching: asyncio.Task[None] | None = None
         self._again = False
@@ -147,7 +149,7 @@ class Absences:
     def thaw(self) -> bool:
         """A person says that what is gone may be acted on; False when nothing was frozen."""
         was, self.frozen = self.frozen, False
-        self._thawed = frozenset(self._absent)
+        self._thawed = frozenset({*self._absent, *self._surveyed})
         self._say()
         self.look_again()
         return was
@@ -198,7 +200,7 @@ class Absences:
                 self._say()
                 continue
             for model_id, absent in list(self._absent.items()):
-                if absent.searched is None and self._absent.get(model_id) is absent:
+                if absent.searched is None and model_id in self._surveyed and self._absent.get(model_id) is absent:
                     absent.searched = time.monotonic()
                     absent.where = await asyncio.to_thread(self._find, model_id, absent)
                     self._say()
@@ -221,6 +223,7 @@ class Absences:
         """See how many are gone now, also those that nobody has judged again yet."""
         externals = self._externals()
         gone = await asyncio.to_thread(_not_there, [(entry.id, entry.bundle_root or "") for entry in externals])
+        self._surveyed = gone
         now = time.monotonic()
         recent = {
             model_id
@@ -258,6 +261,7 @@ class Absences:
                 continue
             if done.applied:
                 log.warning("bundle.relocated", model_id=model_id, old_path=done.old_path, new_path=done.new_path)
+                self._absent.pop(model_id, None)  # what it is now, its next verdict says
                 self._relocated(model_id)
 
     # --- what is said -------------------------------------------------------------------------------------------

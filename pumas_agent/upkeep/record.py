@@ -3,7 +3,7 @@
 Owns which fields revalidation may touch, and no others.
 """
 
-from pumas_agent.bundles import Look
+from pumas_agent.bundles import FindingCode, Look
 from pumas_agent.contracts.bundles import AssetValidationError
 from pumas_agent.contracts.metadata import AssetValidationState, ImportState, ModelMetadata
 from pumas_agent.contracts.timestamps import utc_now
@@ -35,10 +35,12 @@ def judged_record(record: ModelMetadata, root: str | None, look: Look | None) ->
             "import_state": ImportState.READY,
         }
     else:
+        is_replaced = any(finding.code == FindingCode.BUNDLE_REPLACED for finding in look.report.findings)
         changes = {
             "validation_state": AssetValidationState.DEGRADED if ready else AssetValidationState.INVALID,
             "validation_errors": list(look.report.findings),
-            "pipeline_class": look.report.pipeline_class,
+            # That of the registered one, until somebody accepts the other; a bundle that is gone is what it was.
+            "pipeline_class": (not is_replaced and look.report.pipeline_class) or record.pipeline_class,
             "import_state": ImportState.READY if ready else ImportState.FAILED,
         }
     judged = record.with_values(changes)

@@ -21,6 +21,7 @@ from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library import CatalogEntry, Library, primary_file
 from pumas_agent.mounts import is_local
 from pumas_agent.upkeep.record import NO_ENTRY_PATH, judged_record
+from pumas_agent.upkeep.sameness import as_registered, is_other_content
 from pumas_agent.upkeep.verdict import Verdict
 
 _ATTEMPTS = 3
@@ -239,6 +240,9 @@ class Refresher:
         look = await self._judge.judge(Path(root), urgent=urgent) if root is not None else None
         if self._entry(entry.id).bundle_root != root:  # registered anew, or relocated, while the old place was judged
             return await self._judge_bundle(self._entry(entry.id), urgent=urgent)
+        changed = look is not None and is_other_content(self._entry(entry.id), look)
+        if look is not None:
+            look = as_registered(self._entry(entry.id), look)
         errors = look.report.findings if look is not None else (NO_ENTRY_PATH,)
 
         def verdict(
@@ -250,6 +254,7 @@ class Refresher:
                 errors=errors,
                 entry_path=root or "",
                 report=look.report if look is not None else None,
+                changed=changed,
                 signature=look.signature if look is not None else StatSignature(root="", entries=()),
                 # The next look has to try the commit again, whether anything on the disk changed or not.
                 racy=not committed or (look is not None and look.racy),
@@ -337,6 +342,7 @@ class Refresher:
                 errors=entry.validation_errors,
                 entry_path=str(primary or directory),
                 report=None,
+                changed=False,
                 signature=signature,
                 racy=signature.is_racy(taken_ns),
                 local=local,

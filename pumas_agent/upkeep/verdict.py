@@ -22,6 +22,7 @@ class Verdict:
         errors: why it is not valid.
         entry_path: what a runtime would execute.
         report: of a bundle; None of a file model.
+        changed: it is not the bundle that was valid there last.
         signature: under which the verdict stays true; None when the asset did not hold still.
         racy: the signature may not tell a further change.
         local: `stat` on it does not wait.
@@ -37,6 +38,7 @@ class Verdict:
     errors: tuple[AssetValidationError, ...]
     entry_path: str
     report: BundleReport | None
+    changed: bool
     signature: StatSignature | None
     racy: bool
     local: bool

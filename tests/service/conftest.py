@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +37,15 @@ QUICK = {
 class AgentUnderTest:
     """An agent with a library and a socket under `folder`, and what it said so far."""
 
-    def __init__(self, folder: Path, *, library: Path | None, socket: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        library: Path | None,
+        socket: Path | None,
+        environ: Mapping[str, str],
+        within: Sequence[str] = (),
+    ) -> None:
         self.library = library or folder / "library"
         self.socket = socket or folder / "agent.sock"
         self.lines: list[dict[str, Any]] = []
@@ -48,7 +56,7 @@ class AgentUnderTest:
         self._clients: list[AgentClient] = []
         flags = "--library", str(self.library), "--socket", str(self.socket)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pumas_agent", *flags, "run"],
+            [*within, sys.executable, "-m", "pumas_agent", *flags, "run"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -239,9 +247,14 @@ def start(short_tmp: Path) -> Iterator[StartAgent]:
     started: list[AgentUnderTest] = []
 
     def start(
-        *, library: Path | None = None, socket: Path | None = None, wait: bool = True, **environ: str
+        *,
+        library: Path | None = None,
+        socket: Path | None = None,
+        wait: bool = True,
+        within: Sequence[str] = (),
+        **environ: str,
     ) -> AgentUnderTest:
-        agent = AgentUnderTest(short_tmp, library=library, socket=socket, environ=environ)
+        agent = AgentUnderTest(short_tmp, library=library, socket=socket, environ=environ, within=within)
         started.append(agent)
         return agent.ready() if wait else agent
 

@@ -19,6 +19,7 @@ def verdict(*messages: str, settling: bool = False) -> Verdict:
         errors=tuple(AssetValidationError(code="missing_component", message=message) for message in messages),
         entry_path="/bundle",
         report=None,
+        changed=False,
         signature=None if settling else StatSignature("/bundle", ()),
         racy=False,
         local=True,
