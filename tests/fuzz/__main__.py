@@ -1,9 +1,10 @@
-"""`python -m tests.fuzz bundles|headers [--seconds N] [--seed N]`: until the time is over or something is found.
+"""`python -m tests.fuzz bundles|headers|walk [--seconds N] [--seed N]`: until the time is over or something is found.
 
 Prints how many cases held; exits 1 with the seed of the first that did not, which alone brings it back.
 """
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
@@ -12,7 +13,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.fuzz import bundles, headers
+import structlog
+
+from tests.fuzz import bundles, headers, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,15 +24,17 @@ if TYPE_CHECKING:
 def main() -> int:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("name", choices=("bundles", "headers"))
+    parser.add_argument("name", choices=("bundles", "headers", "walk"))
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, help="the first seed; by default a random one")
     arguments = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
     with tempfile.TemporaryDirectory(prefix="pumas-fuzz-") as folder:
         checks: dict[str, Callable[[int], str]] = {
             "bundles": lambda number: bundles.check(number, Path(folder)),
             "headers": headers.check,
+            "walk": lambda number: walk.walk(number, Path(tempfile.mkdtemp(dir=folder)).resolve(), steps=1000),
         }
         ends = time.monotonic() + arguments.seconds
         first = seed
