@@ -343,6 +343,19 @@ export interface HelloParams {
   optional?: string[];
 }
 
+/** A bundle that is held: nobody is told that it is incomplete. */
+export interface Hold {
+  /** What to release it by. Ends with the connection. */
+  hold: string;
+  path: string;
+}
+
+/** Which bundle is being written. */
+export interface HoldParams {
+  /** A model id, or the absolute path of a root. */
+  bundle: string;
+}
+
 /** `ready` from the first time the asset was valid, and ever after; `failed` until then. */
 export type ImportState =
   | "pending"
@@ -647,6 +660,16 @@ export interface ReindexReport {
   duration_ms: number;
 }
 
+/** Which hold. */
+export interface ReleaseParams {
+  hold: string;
+}
+
+/** Whether there was such a hold. */
+export interface Released {
+  released: boolean;
+}
+
 /** Which model, where it is now, and whether to do it or only to say what would be done. */
 export interface RelocateParams {
   model_id: string;
@@ -824,6 +847,10 @@ export interface Methods {
   rebuild_model_index: { params: NoParams; result: ReindexReport };
   /** Take the other bundle that stands at the path for the registered one. */
   accept_bundle_change: { params: ModelParams; result: Accepted };
+  /** Say that a bundle is being written, for as long as the connection lasts. */
+  hold_bundle: { params: HoldParams; result: Hold };
+  /** Say that it is written. */
+  release_bundle: { params: ReleaseParams; result: Released };
   /** Act on bundles that are gone, although many vanished together. */
   thaw: { params: NoParams; result: Thawed };
   /** Who is there, and what it can do. */

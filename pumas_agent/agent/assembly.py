@@ -7,21 +7,17 @@ from pumas_agent.contracts.errors import AssetUnresponsive, PumasError
 from pumas_agent.contracts.health import AlertCode
 from pumas_agent.execution import DescriptorResolver
 from pumas_agent.health import (
-    BUNDLE_CODES,
     LIBRARY,
     LIBRARY_CODES,
     AlertBook,
-    bundle_condition,
-    changed_condition,
     library_condition,
-    unresponsive_condition,
 )
 from pumas_agent.importing import BundleFinder, ExternalRegistrar
 from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.methods import Parts
 from pumas_agent.settings import Settings
-from pumas_agent.upkeep import AbsencePolicy, Absences, Freshness, Judge, Refresher, Relocator, Verdict
+from pumas_agent.upkeep import AbsencePolicy, Absences, Announcer, Freshness, Holds, Judge, Refresher, Relocator
 
 
 def absence_policy(settings: Settings) -> AbsencePolicy:
@@ -43,6 +39,7 @@ async def assemble(
     policy: AbsencePolicy,
     searches: bool = False,
     relocated: Callable[[str], None] = lambda _: None,
+    unsettled: Callable[[str], None] = lambda _: None,
 ) -> Parts:
     """The parts on an open library.
 
@@ -53,6 +50,7 @@ async def assemble(
         follow: called when models came or went, before they are judged.
         policy: what is done about bundles that are gone, and where bundles are looked for.
         searches: look for what is gone; a single command does not.
+        unsettled: told of a model that is being written: it has to be looked at again when it may be quiet.
         relocated: told of a model that was given another root without being asked.
     """
 
@@ -69,21 +67,16 @@ async def assemble(
     relocator = Relocator(library, judge)
     absences = Absences(library, alerts, relocator.relocate, policy, searches=searches, relocated=relocated)
 
-    def observe(verdict: Verdict) -> None:
-        absences.observe(verdict)
-        if absences.is_absent(verdict.model_id):
-            return
-        if verdict.report is not None or verdict.errors:
-            condition = bundle_condition(verdict.entry_path, verdict.errors)
-            found = dict([condition]) if condition else {}
-            if verdict.changed and not found:
-                found[AlertCode.BUNDLE_CHANGED] = changed_condition(verdict.entry_path)
-            alerts.observe(verdict.model_id, BUNDLE_CODES, found)
+    announcer = Announcer(alerts, absences, unsettled)
+
+    def release(root: str) -> None:
+        for entry in library.catalog.bundles():
+            if entry.bundle_root == root:
+                unsettled(entry.id)
 
     def observe_silence(model_id: str, error: AssetUnresponsive) -> None:
         entry = library.catalog.get(model_id)
-        condition = unresponsive_condition((entry and entry.bundle_root) or "", error)
-        alerts.observe(model_id, BUNDLE_CODES, {AlertCode.BUNDLE_UNRESPONSIVE: condition})
+        announcer.observe_silence(model_id, (entry and entry.bundle_root) or "", error)
 
     def observe_library(error: PumasError | None) -> None:
         alerts.observe(LIBRARY, LIBRARY_CODES, library_condition(str(library.layout.root), error))
@@ -92,9 +85,10 @@ async def assemble(
         library,
         judge,
         freshness,
-        observe=observe,
+        observe=announcer.observe,
         observe_silence=observe_silence,
         observe_library=observe_library,
+        holds=(holds := Holds(release)),
     )
     bound_models = await library.read(lambda index: index.bound_models())
     return Parts(
@@ -106,6 +100,7 @@ async def assemble(
         reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
         relocator=relocator,
         absences=absences,
+        holds=holds,
         alerts=alerts,
         bound_models=bound_models,
     )

@@ -33,6 +33,8 @@ from pumas_agent.watching import WatchdogWatcher, library_scope
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while the event loop wants it; a lookup waits for this at worst."""
 
+_SETTLE_S = 1.0
+"""Seconds without a sign of writing that make a bundle quiet."""
 _LOST = {"watch_overflow": AlertCode.WATCH_OVERFLOW, "watch_restarted": AlertCode.WATCH_RESTARTED}
 
 log = structlog.get_logger(__name__)
@@ -110,6 +112,7 @@ class Agent:
             policy=absence_policy(settings),
             searches=True,
             relocated=self._on_relocated,
+            unsettled=self._on_unsettled,
         )
         self._stopping.append(self.parts.absences.stop)
         self.queue.start()  # before the first client, who may ask for a reconcile
@@ -181,6 +184,10 @@ class Agent:
 
     def _on_relocated(self, model_id: str) -> None:
         self.queue.mark_dirty(model_id, "relocated")
+
+    def _on_unsettled(self, model_id: str) -> None:
+        """Look again when it may be quiet, however its last event came."""
+        self._loop.call_later(_SETTLE_S, self.queue.mark_dirty, model_id, "settling")
 
     async def _sweep(self) -> None:
         """Find what no event tells, and say how it stands with the watching."""

@@ -1,4 +1,4 @@
-"""A bundle that is somewhere else, or something else, now: what a person says about that, and what came of it."""
+"""A bundle that is somewhere else, something else, or being written now: what a person or a program says of that."""
 
 from enum import StrEnum
 
@@ -32,6 +32,31 @@ class Accepted(Contract):
     model_id: str
     validation_state: AssetValidationState
     findings: tuple[AssetValidationError, ...]
+
+
+class HoldParams(Contract):
+    """Which bundle is being written."""
+
+    bundle: str = Field(min_length=1, max_length=4096, description="A model id, or the absolute path of a root.")
+
+
+class Hold(Contract):
+    """A bundle that is held: nobody is told that it is incomplete."""
+
+    hold: str = Field(description="What to release it by. Ends with the connection.")
+    path: str
+
+
+class ReleaseParams(Contract):
+    """Which hold."""
+
+    hold: str = Field(min_length=1, max_length=64)
+
+
+class Released(Contract):
+    """Whether there was such a hold."""
+
+    released: bool
 
 
 class Relocation(Contract):

@@ -29,7 +29,15 @@ from pumas_agent.contracts.records import (
     SearchResult,
     UpdateFeed,
 )
-from pumas_agent.contracts.relocation import Accepted, RelocateParams, Relocation
+from pumas_agent.contracts.relocation import (
+    Accepted,
+    Hold,
+    HoldParams,
+    Released,
+    ReleaseParams,
+    RelocateParams,
+    Relocation,
+)
 
 MAX_FRAME_IN = 1024 * 1024
 MAX_FRAME_OUT = 16 * 1024 * 1024
@@ -224,6 +232,14 @@ METHODS: dict[str, MethodContract] = {
             Access.WRITE,
             "Take the other bundle that stands at the path for the registered one.",
         ),
+        MethodContract(
+            "hold_bundle",
+            HoldParams,
+            Hold,
+            Access.WRITE,
+            "Say that a bundle is being written, for as long as the connection lasts.",
+        ),
+        MethodContract("release_bundle", ReleaseParams, Released, Access.WRITE, "Say that it is written."),
         MethodContract(
             "thaw", NoParams, Thawed, Access.WRITE, "Act on bundles that are gone, although many vanished together."
         ),

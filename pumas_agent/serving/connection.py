@@ -6,7 +6,7 @@ Knows no method and opens no socket. Whatever a client does ends here; the other
 import asyncio
 import select
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -77,6 +77,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._peer: Peer
         self._allowed: frozenset[Access] = frozenset()
+        self._gone: list[Callable[[], None]] = []
+        """What methods want to have done when the connection ends."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     # --- what asyncio calls ------------------------------------------------------------------------------------------
@@ -136,6 +138,8 @@ class Connection(asyncio.Protocol):
         self._lines.clear()
         for task in self._reads:
             task.cancel()
+        for undo in self._gone:
+            undo()
         if self in self._service.open:
             self._service.open.discard(self)
             self._service.usage.leave(self._peer.uid)
@@ -247,7 +251,7 @@ class Connection(asyncio.Protocol):
             handler = find_handler(self._service.registry, method)
             self._check_access(handler)
             parsed = parse_params(handler.contract, params)
-            answer = handler.call(parsed, Request(request_id, self._peer, self._report))
+            answer = handler.call(parsed, Request(request_id, self._peer, self._report, self._gone.append))
             if isinstance(answer, bytes | BaseModel):
                 self._reply(request_id, method, answer)
             else:

@@ -22,7 +22,15 @@ from pumas_agent.contracts.records import (
     ReconcileReport,
     ReindexReport,
 )
-from pumas_agent.contracts.relocation import Accepted, RelocateParams, Relocation
+from pumas_agent.contracts.relocation import (
+    Accepted,
+    Hold,
+    HoldParams,
+    Released,
+    ReleaseParams,
+    RelocateParams,
+    Relocation,
+)
 from pumas_agent.contracts.rpc import (
     METHODS,
     DependencyParams,
@@ -46,7 +54,7 @@ from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request
-from pumas_agent.upkeep import Absences, Refresher, Relocator, accept, unregister
+from pumas_agent.upkeep import Absences, Holds, Refresher, Relocator, accept, unregister
 
 Reconcile = Callable[[str, Request], Awaitable[ReconcileReport]]
 """`(scope, request)`: a look at the scope that starts after the call; the request is told how far it is."""
@@ -64,6 +72,7 @@ class Parts:
     reconciler: Reconciler
     relocator: Relocator
     absences: Absences
+    holds: Holds
     alerts: AlertBook
     bound_models: frozenset[str]
 
@@ -101,6 +110,8 @@ class Methods:
             "unregister_external_model": self.unregister,
             "accept_bundle_change": self.accept,
             "thaw": self.thaw,
+            "hold_bundle": self.hold,
+            "release_bundle": self.release,
             "reconcile": self.reconcile,
             "rebuild_model_index": self.rebuild,
             "agent.hello": self.hello,
@@ -210,6 +221,20 @@ class Methods:
         verdict = await self._parts.refresher.refresh(params.model_id)
         return Accepted(model_id=params.model_id, validation_state=verdict.state, findings=verdict.errors)
 
+    def hold(self, params: HoldParams, request: Request) -> Hold:
+        """Until it is released, or the caller's connection ends."""
+        entry = self._parts.library.catalog.get(params.bundle)
+        root = entry.bundle_root if entry is not None else params.bundle
+        if root is None or not root.startswith("/"):
+            raise ModelNotFound(f"Model not found: {params.bundle}", hint="give a model id, or an absolute path")
+        hold = self._parts.holds.hold(root)
+        request.on_gone(lambda: _release(self._parts.holds, hold))
+        return Hold(hold=hold, path=root)
+
+    def release(self, params: ReleaseParams, _request: Request) -> Released:
+        """It is judged soon."""
+        return Released(released=self._parts.holds.release(params.hold))
+
     def thaw(self, _params: NoParams, _request: Request) -> Thawed:
         """Go on, although many are gone."""
         return Thawed(thawed=self._parts.absences.thaw())
@@ -249,3 +274,7 @@ class Methods:
         """What stands."""
         alerts = self._parts.alerts.standing()
         return HealthReport(healthy=not alerts, alerts=alerts)
+
+
+def _release(holds: Holds, hold: str) -> None:
+    holds.release(hold)

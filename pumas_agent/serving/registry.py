@@ -27,11 +27,26 @@ _LONGEST_NAME = 128
 class Request:
     """One call, as its handler sees it: who asked, and a way to say how far the work is."""
 
-    __slots__ = ("_next_report", "_report", "_stage", "id", "peer")
+    __slots__ = ("_next_report", "_report", "_stage", "id", "on_gone", "peer")
 
-    def __init__(self, request_id: RequestId, peer: Peer, report: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        request_id: RequestId,
+        peer: Peer,
+        report: Callable[[Progress], None],
+        on_gone: Callable[[Callable[[], None]], None] = lambda _: None,
+    ) -> None:
+        """Make one.
+
+        Args:
+            request_id: of the message.
+            peer: who asks.
+            report: sends a progress notification.
+            on_gone: takes what has to be done when the caller's connection ends.
+        """
         self.id = request_id
         self.peer = peer
+        self.on_gone = on_gone
         self._report = report
         self._stage: str | None = None
         self._next_report = 0.0

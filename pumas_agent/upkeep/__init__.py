@@ -1,16 +1,20 @@
 """What may be done to a registered asset: judge it again and commit the verdict, or forget it."""
 
 from pumas_agent.upkeep.absences import AbsencePolicy, Absences
+from pumas_agent.upkeep.announcer import Announcer
 from pumas_agent.upkeep.refresh import Freshness, Judge, NothingProven, Refresher
 from pumas_agent.upkeep.relocation import Relocator
 from pumas_agent.upkeep.removal import unregister
 from pumas_agent.upkeep.sameness import accept
+from pumas_agent.upkeep.settling import Holds
 from pumas_agent.upkeep.verdict import Verdict
 
 __all__ = [
     "AbsencePolicy",
     "Absences",
+    "Announcer",
     "Freshness",
+    "Holds",
     "Judge",
     "NothingProven",
     "Refresher",

@@ -22,6 +22,7 @@ from pumas_agent.library import CatalogEntry, Library, primary_file
 from pumas_agent.mounts import is_local
 from pumas_agent.upkeep.record import NO_ENTRY_PATH, judged_record
 from pumas_agent.upkeep.sameness import as_registered, is_other_content
+from pumas_agent.upkeep.settling import Holds, is_being_written
 from pumas_agent.upkeep.verdict import Verdict
 
 _ATTEMPTS = 3
@@ -76,6 +77,7 @@ class Refresher:
         observe: Callable[[Verdict], None],
         observe_silence: Callable[[str, AssetUnresponsive], None],
         observe_library: Callable[[PumasError | None], None],
+        holds: Holds,
     ) -> None:
         """Make one.
 
@@ -85,11 +87,13 @@ class Refresher:
             freshness: proves that a verdict holds, where it can.
             observe: told each verdict on a bundle.
             observe_silence: told of a model whose filesystem does not answer.
+            holds: bundles that somebody says are being written.
             observe_library: told why the library took no verdict; None when it takes them again.
         """
         self._library = library
         self._judge = judge
         self._freshness = freshness
+        self.holds_of = holds
         self._proven: dict[str, tuple[Verdict, int]] = {}
         """Up to which point a verdict is known to hold."""
         self._observe = observe
@@ -255,6 +259,7 @@ class Refresher:
                 entry_path=root or "",
                 report=look.report if look is not None else None,
                 changed=changed,
+                writing=self._is_being_written(entry.id, root, look, errors),
                 signature=look.signature if look is not None else StatSignature(root="", entries=()),
                 # The next look has to try the commit again, whether anything on the disk changed or not.
                 racy=not committed or (look is not None and look.racy),
@@ -270,7 +275,8 @@ class Refresher:
         failed = AssetValidationState.DEGRADED if degrades else AssetValidationState.INVALID
         if errors:
             published = self._publish(verdict(failed, errors), point)
-            self._commit_behind(entry.id, root, look)
+            if not published.writing or entry.validation_state is not failed:  # one record when it is quiet
+                self._commit_behind(entry.id, root, look)
             return published
         assert look is not None
         if look.settling:
@@ -283,6 +289,15 @@ class Refresher:
             return self._publish(verdict(AssetValidationState.VALID, ()), point)
         as_recorded = verdict(recorded.validation_state or failed, recorded.validation_errors, committed=False)
         return self._publish(as_recorded, point)
+
+    def _is_being_written(
+        self, model_id: str, root: str | None, look: Look | None, errors: tuple[AssetValidationError, ...]
+    ) -> bool:
+        if root is None or look is None or look.signature is None or not errors:
+            return False
+        before = self._verdicts.get(model_id)
+        known = before.signature if before is not None and before.entry_path == root else None
+        return self.holds_of.is_held(root) or is_being_written(known, look.signature, time.time_ns())
 
     def _commit_behind(self, model_id: str, root: str | None, look: Look | None) -> None:
         """Commit a verdict that is served already: who asked does not wait for a library that is slow to take it."""
@@ -343,6 +358,7 @@ class Refresher:
                 entry_path=str(primary or directory),
                 report=None,
                 changed=False,
+                writing=False,
                 signature=signature,
                 racy=signature.is_racy(taken_ns),
                 local=local,

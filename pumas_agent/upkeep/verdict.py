@@ -23,6 +23,7 @@ class Verdict:
         entry_path: what a runtime would execute.
         report: of a bundle; None of a file model.
         changed: it is not the bundle that was valid there last.
+        writing: it is not valid, and not quiet either: files come and grow, or somebody says that they do.
         signature: under which the verdict stays true; None when the asset did not hold still.
         racy: the signature may not tell a further change.
         local: `stat` on it does not wait.
@@ -39,6 +40,7 @@ class Verdict:
     entry_path: str
     report: BundleReport | None
     changed: bool
+    writing: bool
     signature: StatSignature | None
     racy: bool
     local: bool
@@ -56,7 +58,7 @@ class Verdict:
     @property
     def settling(self) -> bool:
         """It is being written right now."""
-        return self.signature is None
+        return self.signature is None or self.writing
 
     def holds(self) -> bool:
         """True when nothing it depends on has changed since: a bounded number of `stat` calls, for the event loop.

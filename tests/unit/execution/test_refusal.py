@@ -20,6 +20,7 @@ def verdict(*messages: str, settling: bool = False) -> Verdict:
         entry_path="/bundle",
         report=None,
         changed=False,
+        writing=False,
         signature=None if settling else StatSignature("/bundle", ()),
         racy=False,
         local=True,

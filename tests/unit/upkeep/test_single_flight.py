@@ -12,7 +12,7 @@ from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 from pumas_agent.contracts.errors import AssetUnresponsive
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, ModelMetadata, StorageKind
 from pumas_agent.library import Library
-from pumas_agent.upkeep import NothingProven, Refresher
+from pumas_agent.upkeep import Holds, NothingProven, Refresher
 
 MODEL = "diffusion/f/m"
 GOOD: tuple[AssetValidationError, ...] = ()
@@ -73,6 +73,7 @@ async def refresher(tmp_path: Path, judge: ScriptedJudge) -> AsyncIterator[Refre
         observe=lambda _: None,
         observe_silence=lambda _, __: None,
         observe_library=lambda _: None,
+        holds=Holds(lambda _: None),
     )
     judge.free.set()
     await asyncio.to_thread(library.close)

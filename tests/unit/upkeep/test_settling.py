@@ -1,0 +1,65 @@
+"""What counts as being written, and what a hold is."""
+
+import stat
+
+import pytest
+
+from pumas_agent.bundles import StatSignature
+from pumas_agent.bundles.walk import Stat
+from pumas_agent.upkeep.settling import Holds, is_being_written
+
+NOW = 1_000_000_000_000
+SECOND = 1_000_000_000
+
+
+def signature(**files: tuple[int, float]) -> StatSignature:
+    """Files by name: their size, and how many seconds ago they changed."""
+    entries = [
+        (f"/b/{name}", Stat(0, NOW - int(age * SECOND), size, 1, stat.S_IFREG, 1, 1))
+        for name, (size, age) in files.items()
+    ]
+    return StatSignature("/b", tuple(entries))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "written"),
+    [
+        ({"a": (1, 9)}, {"a": (2, 1)}, True),
+        ({"a": (1, 9)}, {"a": (1, 9), "b": (1, 1)}, True),
+        ({"a": (1, 9)}, {"a": (1, 1)}, False),
+        ({"a": (2, 9)}, {"a": (1, 1)}, False),
+        ({"a": (1, 9), "b": (1, 9)}, {"a": (1, 9)}, False),
+        ({"a": (1, 9)}, {"a": (2, 30)}, False),
+        ({"a": (1, 9)}, {"metadata.json": (2, 1)}, False),
+        ({"w.incomplete": (1, 9)}, {"w.incomplete": (1, 9)}, True),
+        ({"w.incomplete": (1, 90)}, {"w.incomplete": (1, 90)}, False),
+    ],
+    ids=[
+        *("a file grew", "a file came", "a file was touched", "a file shrank", "a file went"),
+        *("another folder took its place", "our own record", "a partial file", "one that was left over"),
+    ],
+)
+def test_what_counts_as_being_written(
+    before: dict[str, tuple[int, float]], now: dict[str, tuple[int, float]], *, written: bool
+) -> None:
+    """Only that something is added: taking away is told of at once."""
+    assert is_being_written(signature(**before), signature(**now), NOW) == written
+
+
+def test_without_a_look_before_only_names_tell() -> None:
+    """A bundle that is seen for the first time and is not whole is told of, unless a file says that it is partial."""
+    assert not is_being_written(None, signature(a=(1, 0)), NOW)
+    assert is_being_written(None, signature(**{"a.part": (1, 0)}), NOW)
+
+
+def test_a_root_is_held_until_its_last_hold_is_released() -> None:
+    """Two downloaders, one bundle; a hold that is gone is no error."""
+    released: list[str] = []
+    holds = Holds(released.append)
+    first, second = holds.hold("/b"), holds.hold("/b")
+
+    assert holds.release(first)
+    assert (holds.is_held("/b"), released) == (True, [])
+    assert holds.release(second)
+    assert (holds.is_held("/b"), released) == (False, ["/b"])
+    assert not holds.release(second)
