@@ -17,7 +17,7 @@ def folders_beside(tree: Tree) -> tuple[str, ...] | None:
     of another link, or to too many places.
     """
     root = str(tree.root)
-    if len(tree.links) > _MOST_LINKS or os.path.realpath(root) != root:
+    if len(tree.links) > _MOST_LINKS or not _is_real(root):
         return None
     if any(_has_several_names(status) for _, status in tree.entries):
         return None
@@ -43,7 +43,14 @@ def _folder_of_target(link: str) -> str | None:
     except OSError:
         return None
     folder = os.path.dirname(target)  # noqa: PTH120 - of text, for each of thousands of links
-    return folder if os.path.realpath(target) == target else None
+    return folder if _is_real(target) else None
+
+
+def _is_real(path: str) -> bool:
+    try:
+        return os.path.realpath(path) == path
+    except ValueError:  # a NUL: no path at all
+        return False
 
 
 def _has_several_names(status: Stat | int) -> bool:

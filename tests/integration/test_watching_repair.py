@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pumas_agent.contracts.records import ALL_MODELS
-from pumas_agent.watching import WatchdogWatcher, Watcher, places, watchdog_watcher
+from pumas_agent.watching import WatchdogWatcher, Watcher, heartbeat, places, watchdog_watcher
 from pumas_agent.watching.hub import HubObserver
 from pumas_agent.watching.kernel import IN_Q_OVERFLOW, MASK, Inotify, RawEvent
 
@@ -138,6 +138,32 @@ def test_a_dead_reader_is_replaced_and_everything_is_marked(
 
     marks.wait(ALL_MODELS, "watch_restarted")
     assert_sees(marks, root)
+
+
+def test_a_stuck_reader_is_found_by_its_heartbeat(
+    marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is alive and reads nothing: a file that is touched, and no event of it."""
+    monkeypatch.setattr(heartbeat, "PATIENCE_S", 0.2)
+    free = threading.Event()
+    watcher = WatchdogWatcher(marks, heartbeat=tmp_path)
+    watcher.start()
+    try:
+        root = watched(watcher, marks, tmp_path / "bundle")
+        watcher.sweep()
+        assert (ALL_MODELS, "watch_restarted") not in marks.seen
+        hub = hub_of(watcher)
+        monkeypatch.setattr(hub, "_drain", free.wait)
+        (root / "file").touch()
+
+        watcher.sweep()
+
+        assert hub_of(watcher) is not hub
+        assert (ALL_MODELS, "watch_restarted") in marks.seen
+        assert_sees(marks, root)
+    finally:
+        free.set()
+        watcher.stop()
 
 
 def test_an_overflow_marks_everything(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
