@@ -127,7 +127,7 @@ class WatchdogWatcher:
             self._sweep_asked = False
             lost = self._lost
             if lost is None and (self._backend is None or not self._backend.is_alive or not self._heart.beats()):
-                lost = "watch_restarted"
+                lost = self._lost or "watch_restarted"  # a beat may be among what the kernel dropped
             if lost is not None:
                 log.warning("watch.restarted", reason=lost, roots=len(self._places))
                 self._close("watching is being restarted")

@@ -174,6 +174,27 @@ class TestOnOneFilesystem:
         raised = assert_refused_and_told(agent, until, "bundle_moved", after=heard)
         assert raised["evidence"] == {"moved_to": str(root.with_name("TINY"))}
 
+    def test_a_link_it_was_registered_by_leads_to_where_it_went(
+        self, agent: "AgentUnderTest", make_bundle: "MakeBundle", until: Until, short_tmp: Path
+    ) -> None:
+        """The path as it was given is kept for that: the place is found though nothing else leads there."""
+        root, away = make_bundle(), short_tmp / "far" / "away" / "v2"
+        link = short_tmp / "current"
+        link.symlink_to(root)
+        agent.register(link, official_name="tiny")
+        agent.settled()
+        assert agent.client.descriptor(TINY).entry_path == str(root)
+        heard = len(agent.lines)
+
+        shutil.copytree(root, away)
+        link.unlink()
+        link.symlink_to(away)
+        assert agent.refusal(TINY) is None  # what was registered is there still
+        shutil.rmtree(root)
+
+        raised = assert_refused_and_told(agent, until, "bundle_moved", after=heard)
+        assert raised["evidence"] == {"moved_to": str(away)}
+
     def test_two_copies_are_no_proof(self, agent: "AgentUnderTest", make_bundle: "MakeBundle", until: Until) -> None:
         """Which of them it is cannot be told: missing, with both named."""
         root = make_bundle()
@@ -226,6 +247,7 @@ class TestRelocation:
         new = root.with_name("new")
         root.rename(new)
         until(lambda: ("bundle_moved", TINY) in agent.alerts(), "it is known to have moved")
+        until(lambda: agent.state(TINY) == "degraded", "that is recorded")
         before, record = snapshot(new), json.loads((agent.library / TINY / "metadata.json").read_text())
 
         plan = agent.client.call("relocate_external_model", model_id=TINY, new_path=str(new))
