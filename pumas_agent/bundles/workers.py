@@ -26,6 +26,9 @@ START_S = 60.0
 MAX_OVERDUE = 8
 """Processes that wait for their disk and are not counted; more, and it is the machine that is slow, not one disk."""
 
+KNOWN_SILENT_S = 0.05
+"""How long a process is counted that looks at a root which did not answer the last time."""
+
 REAP_S = 1.0
 """How long a killed process is waited for; one that hangs in the kernel is left to it."""
 
@@ -170,6 +173,8 @@ class JudgePool:
         self._overdue: set[_Turn] = set()
         self._workers: set[_Worker] = set()
         self._idle: list[_Worker] = []
+        self._silent: set[Path] = set()
+        """Roots that did not answer the last time: nobody waits long behind them again."""
         self._closed = False
 
     async def judge(self, root: Path, *, urgent: bool = False) -> Look:
@@ -180,10 +185,13 @@ class JudgePool:
             InternalError: the look itself failed, or twice took its process with it; or the pool is closed.
         """
         turn = await self._turns.take(urgent=urgent)
-        patience = asyncio.get_running_loop().call_later(self._patience_s, self._stop_counting, turn)
+        patience_s = KNOWN_SILENT_S if root in self._silent else self._patience_s
+        patience = asyncio.get_running_loop().call_later(patience_s, self._stop_counting, turn)
         try:
             answer = await self._answer(root)
+            self._silent.discard(root)
         except TimeoutError as error:
+            self._silent.add(root)
             raise AssetUnresponsive(
                 f"{root} did not answer within {self._stall_s:g} s",
                 hint="Check the filesystem that holds it: a network or external drive may have gone away.",

@@ -192,10 +192,12 @@ class Refresher:
     def _start(self, model_id: str, *, urgent: bool) -> asyncio.Task[Verdict]:
         task = asyncio.create_task(self._run(model_id, urgent=urgent))
         self._running[model_id] = task
-        task.add_done_callback(lambda _: self._ended(model_id))
+        task.add_done_callback(lambda task: self._ended(model_id, task))
         return task
 
-    def _ended(self, model_id: str) -> None:
+    def _ended(self, model_id: str, task: asyncio.Task[Verdict]) -> None:
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone meanwhile: it is told of where it is raised
         # Whoever asks from now on may not join the run that was to follow this one: it may start before they asked.
         self._running.pop(model_id, None)
         self._following.pop(model_id, None)

@@ -6,6 +6,7 @@ On real filesystems; those that are mounted are in a mount namespace of the agen
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pumas_agent.contracts.errors import AssetUnresponsive
 from pumas_agent.demo.snapshot import differences, snapshot
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts and name
 
 Until = Callable[..., Any]
 TINY = "diffusion/acme/tiny"
+FUSE = Path(__file__).with_name("fuse_passthrough.py")
+UNSHARED = ("unshare", "--mount", "--propagation", "private")
 SOON_S = 3.0
 """Debounce, search and a sweep, with room for a busy machine."""
 
@@ -377,7 +381,7 @@ def namespace(start: "StartAgent", short_tmp: Path, in_gate: bool) -> tuple["Age
     missing = [tool for tool in ("unshare", "nsenter", "mkfs.ext4", "mount") if shutil.which(tool) is None]
     if missing and not in_gate:
         pytest.skip(f"needs {', '.join(missing)}")
-    agent = start(within=("unshare", "--mount", "--propagation", "private"))
+    agent = start(within=UNSHARED)
     return agent, Namespace(agent, short_tmp)
 
 
@@ -457,6 +461,69 @@ class TestMounts:
         inside.unmount(root / "unet")
 
         assert_well_again(agent, until, root)
+
+    def test_a_change_below_an_overlay_is_seen_by_comparing(
+        self, start: "StartAgent", make_bundle: "MakeBundle", until: Until, short_tmp: Path
+    ) -> None:
+        """Events of the overlay do not tell of its lower layer: it is watched, and compared at intervals."""
+        agent = start(within=UNSHARED, PUMAS_AGENT_WATCH__POLL_INTERVAL_S="0.2")
+        inside = Namespace(agent, short_tmp)
+        lower = make_bundle(parent=short_tmp / "lower")
+        for name in ("upper", "merged"):
+            (short_tmp / name).mkdir()
+        inside.run("mount", "-t", "tmpfs", "none", short_tmp / "upper")
+        inside.run("mkdir", short_tmp / "upper" / "u", short_tmp / "upper" / "w")
+        layers = f"lowerdir={lower.parent},upperdir={short_tmp / 'upper/u'},workdir={short_tmp / 'upper/w'}"
+        inside.run("mount", "-t", "overlay", "-o", layers, "none", short_tmp / "merged")
+        agent.register(short_tmp / "merged" / "tiny")
+        agent.settled()
+        assert agent.client.call("agent.status")["polled_roots"] == 1
+
+        index = lower / "model_index.json"
+        text = index.read_text()
+
+        index.write_text("")
+
+        until(lambda: ("bundle_incomplete", TINY) in agent.alerts(), "it is seen")
+        index.write_text(text)
+        until(lambda: not agent.alerts(), "it is mended")
+
+    def test_a_filesystem_that_hangs_holds_up_nobody_else(
+        self, start: "StartAgent", make_bundle: "MakeBundle", until: Until, short_tmp: Path
+    ) -> None:
+        """Law 10: a FUSE program that is stopped. Its bundle is unresponsive; the others are watched and served."""
+        agent = start(within=UNSHARED, PUMAS_AGENT_WATCH__POLL_INTERVAL_S="0.2")
+        hung, well = make_bundle(parent=short_tmp / "source"), make_bundle("well")
+        (short_tmp / "point").mkdir()
+        command = [sys.executable, FUSE, hung.parent, short_tmp / "point", agent.pid]
+        program = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "mounted\n"
+            agent.register(short_tmp / "point" / "tiny")
+            model_id = agent.register(well)
+            agent.settled()
+            assert agent.client.call("agent.status")["polled_roots"] == 1
+
+            program.send_signal(signal.SIGSTOP)
+            with pytest.raises(AssetUnresponsive):
+                agent.client.descriptor(TINY)
+            until(lambda: ("bundle_unresponsive", TINY) in agent.alerts(), "it is told of", within_s=30)
+            started = time.monotonic()
+            assert agent.refusal(model_id) is None
+            assert time.monotonic() - started < 1
+            heard = len(agent.lines)
+            (well / "model_index.json").rename(well / "aside")
+            agent.wait_for("alert.raised", after=heard, within_s=SOON_S, model_id=model_id)
+            (well / "aside").rename(well / "model_index.json")
+            program.send_signal(signal.SIGCONT)
+
+            until(lambda: not agent.alerts(), "it answers again", within_s=30)
+            assert agent.refusal(TINY) is None
+        finally:
+            program.send_signal(signal.SIGCONT)
+            program.kill()
+            program.communicate()
 
 
 def test_the_time_it_takes(agent: "AgentUnderTest", make_bundle: "MakeBundle") -> None:
