@@ -57,6 +57,9 @@ class DescriptorResolver:
             AssetNotValid: it is not valid, and nothing has changed since that was found.
         """
         entry = self._entry(model_id)
+        prepared = self._prepared.get(model_id)
+        if prepared is not None and prepared.entry is entry and self._refresher.still_holds(prepared.verdict):
+            return prepared.answer
         verdict = self._refresher.verdict(model_id)
         if verdict is None or not self._refresher.holds(verdict):
             return None

@@ -144,6 +144,11 @@ class Refresher:
         self._proven[verdict.model_id] = (verdict, point)
         return True
 
+    def still_holds(self, verdict: Verdict) -> bool:
+        """True when it is the last verdict of its model, and proven to hold: what most lookups are answered by."""
+        known = self._proven.get(verdict.model_id)
+        return known is not None and known[0] is verdict and self._nothing_since(known[1], verdict)
+
     def _nothing_since(self, point: int, verdict: Verdict) -> bool:
         if verdict.beside is None or verdict.racy or verdict.signature is None:
             return False
@@ -212,6 +217,7 @@ class Refresher:
             return await (self._judge_bundle(entry, urgent=urgent) if entry.is_bundle else self._judge_files(entry))
         except BaseException as error:
             self._verdicts.pop(model_id, None)  # what is not known now is not served from before
+            self._proven.pop(model_id, None)
             if isinstance(error, AssetUnresponsive) and self._library.catalog.get(model_id) is not None:
                 self._observe_silence(model_id, error)
             raise

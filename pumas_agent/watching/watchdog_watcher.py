@@ -153,8 +153,9 @@ class WatchdogWatcher:
         # In this order: what is read from the kernel between two of the questions is seen by the next one.
         if not hub.is_quiet() or self._mount_events != self._mount_events_seen or self._lost is not None:
             return False
-        scopes = (model_id, ALL_MODELS) if in_library else (model_id,)
-        return self._marks.none_since(point, *scopes) and place.unproven is None
+        if in_library and not self._marks.none_since(point, ALL_MODELS):
+            return False
+        return self._marks.none_since(point, model_id) and place.unproven is None
 
     def faults(self) -> dict[str, str]:
         """Roots that nothing covers. Takes no lock: the event loop may ask while a big root is scheduled."""

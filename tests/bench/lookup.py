@@ -1,6 +1,6 @@
 """How long a runtime waits for a descriptor, next to a bare echo on the same event loop.
 
-Each figure is of the real agent in a process of its own, over its socket, with the stat check on. Clients ask for the
+Each figure is of the real agent in a process of its own, over its socket, as runtimes find it. Clients ask for the
 bundles of the library in random order. Saturating clients send the next request when the answer is there; paced ones
 send a hundred a second each, which is more than runtimes do.
 """
@@ -65,6 +65,8 @@ def _measure(report: Report, size: int, ids: list[str], agent: Path, echo: Path)
     report.add(f"{name}, 8 paced clients p50", percentile(ours, 0.5), "ms")
     above = percentile(ours, 0.5) - percentile(theirs, 0.5)
     report.add(f"{name}, 8 paced clients p50 above echo", above, "ms", "<= 0.2")
+    ratio = percentile(ours, 0.5) / percentile(theirs, 0.5)
+    report.add(f"{name}, 8 paced clients p50 / echo", ratio, "x", "<= 2")
     report.add(f"{name}, 8 paced clients p99", percentile(ours, 0.99), "ms")
 
     ours, rate = _closed(agent, frames, 8)
@@ -73,6 +75,7 @@ def _measure(report: Report, size: int, ids: list[str], agent: Path, echo: Path)
     report.add(f"{name}, 8 saturating clients p99", percentile(ours, 0.99), "ms")
     report.add(f"{name}, 8 saturating clients rate", rate, "1/s")
     report.add(f"{name}, 8 saturating clients echo rate", echo_rate, "1/s")
+    report.add(f"{name}, 8 saturating clients rate / echo", rate / echo_rate, "x", ">= 0.5")
 
     with _judging_all(agent) as judged:
         ours = _paced(agent, frames, 8)
