@@ -9,6 +9,7 @@ import psutil
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 BY_UUID = Path("/dev/disk/by-uuid")
+DEVICES = "/dev"
 LOCAL_TYPES = frozenset(
     {
         *("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "tmpfs", "overlay"),
@@ -105,7 +106,7 @@ def mount_of(path: Path) -> Mount | None:
 
 def uuid_of(mount: Mount) -> str | None:
     """The UUID of the filesystem on a block device, where the system tells it."""
-    if not mount.source.startswith("/dev/"):
+    if not mount.source.startswith(f"{DEVICES}/"):
         return None
     try:
         device = os.path.realpath(mount.source)

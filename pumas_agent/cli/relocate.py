@@ -71,12 +71,12 @@ def _below(session: Session, old: str, new: str) -> dict[str, str]:
 def _show(plans: list[dict[str, Any]]) -> None:
     for planned in plans:
         click.echo(printable(planned["model_id"]))
-        click.echo(f"  from  {printable(planned['old_path'] or 'nowhere')}")
-        click.echo(f"  to    {printable(planned['new_path'])}")
+        click.echo(f"  from     {printable(planned['old_path'] or 'nowhere')}")
+        click.echo(f"  to       {printable(planned['new_path'])}")
         there = _SAME[planned["same_bundle"]]
         if planned["findings"]:
             there += f", not valid: {planned['findings'][0]['message']}"
-        click.echo(f"  {'NO' if planned['refused'] else 'there'}    {printable(planned['refused'] or there)}")
+        click.echo(f"  {'REFUSED' if planned['refused'] else 'there':<7}  {printable(planned['refused'] or there)}")
 
 
 def _ask(count: int) -> None:

@@ -63,7 +63,7 @@ def missing_condition(path: str, findings: tuple[AssetValidationError, ...], can
 
 def moved_condition(path: str, moved_to: str) -> Condition:
     """The condition of a bundle that was proven to be somewhere else."""
-    hint = f"`pumas-agent relocate` takes it from {moved_to}; or put it back"
+    hint = f"it is at {moved_to}: `pumas-agent relocate` makes that its place; or put it back"
     return Condition(path, {"moved_to": moved_to}, hint)
 
 
