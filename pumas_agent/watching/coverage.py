@@ -1,10 +1,16 @@
-"""Which folders are watched for a root, and when that does not tell of everything. Pure."""
+"""Which folders are watched for a root, when that does not tell of everything, and whether a root stands still."""
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pumas_agent.mounts import LAYERED_TYPES, Mount
 from pumas_agent.watching.backends import Backend
+from pumas_agent.watching.folders import WatchedFolder
+from pumas_agent.watching.hub import HubEmitter
 from pumas_agent.watching.places import FolderKey, Identity, Place, Sight
+
+Check = Callable[[], bool]
+"""Asks the kernel whether what is watched is what stands there now: one system call, which may block."""
 
 
 def wanted_folders(backend: Backend, sight: Sight, mount: Mount | None) -> dict[FolderKey, Identity | None]:
@@ -39,3 +45,39 @@ def concerns(point: str, place: Place) -> bool:
         path == point or path.startswith(point.rstrip("/") + "/") or point.startswith(path.rstrip("/") + "/")
         for path in (real, *place.beside)
     )
+
+
+def checks_of(
+    place: Place, backend: Backend | None, folders: Mapping[FolderKey, WatchedFolder], asked: set[FolderKey]
+) -> list[Check] | None:
+    """Questions to the kernel whether a root is what it was; None where it has to be looked at.
+
+    Args:
+        place: the root.
+        backend: what delivers events.
+        folders: what is watched.
+        asked: folders of which another root has asked already; added to.
+    """
+    if backend is None or backend.hub is None or place.fault is not None or not place.is_proven:
+        return None
+    checks: list[Check] = []
+    for key in place.covered_by:
+        folder = folders.get(key)
+        if folder is None or folder.watch is None or not backend.delivers(folder.watch):
+            return None
+        if key[1] == "tree":
+            checks.append(_is_at(backend, folder, place.root))
+        elif key not in asked:
+            asked.add(key)
+            checks.append(_is_at(backend, folder, key[0]))
+    return checks
+
+
+def differing(checked: Iterable[tuple[Place, list[Check]]]) -> list[Place]:
+    """The places of which some check fails."""
+    return [place for place, checks in checked if not all(check() for check in checks)]
+
+
+def _is_at(backend: Backend, folder: WatchedFolder, path: str) -> Check:
+    emitter = backend.emitter(folder.watch) if folder.watch is not None else None
+    return lambda: isinstance(emitter, HubEmitter) and emitter.is_at(path)

@@ -1,5 +1,6 @@
 """Proof that events come through. Owns one file in a folder of the agent's own."""
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -40,6 +41,13 @@ class Heartbeat(FileSystemEventHandler):
             self._watched = True
         except OSError as error:
             log.warning("watch.no_heartbeat", path=str(self._file), error=str(error))
+
+    def stop(self) -> None:
+        """Take the file away."""
+        self._watched = False
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.unlink()
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """An event came through."""

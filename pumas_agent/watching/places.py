@@ -17,6 +17,7 @@ FolderKey = tuple[str, Kind]
 Identity = tuple[int, int]
 """`(st_dev, st_ino)`. A deleted folder's number may come back, so an ended watch counts as a difference too."""
 
+NOWHERE: Identity = (-1, -1)
 MISSING = "the folder does not exist"
 NOT_YET = "its watches are not set yet"
 SILENT = "its filesystem does not answer"
@@ -36,7 +37,8 @@ class Place:
         fault: why nothing covers the root; None when something does.
         polled: why it is compared at intervals too; None when events tell of everything.
         partly: what of it could not be watched, and why.
-        unproven: why the absence of events proves nothing; None when it does.
+        unproven: why the absence of events proves nothing, as of the last look; None when it does.
+        blind: a folder that came since and cannot be watched. Set on the event thread.
     """
 
     scope: str
@@ -49,6 +51,12 @@ class Place:
     polled: str | None = None
     partly: str | None = None
     unproven: str | None = NOT_YET
+    blind: str | None = None
+
+    @property
+    def is_proven(self) -> bool:
+        """The absence of events proves that nothing happened."""
+        return self.unproven is None and self.blind is None
 
 
 @dataclass(frozen=True, slots=True)

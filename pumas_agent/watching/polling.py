@@ -93,8 +93,9 @@ class PolledRoots:
         polled = self._roots.get(scope)
         if polled is None:
             return False
-        changed = polled.print is not None and found != polled.print
-        polled.print, polled.cost_s = found if found is not None else b"", cost_s
+        now = b"" if found is None else found
+        changed = polled.print is not None and now != polled.print
+        polled.print, polled.cost_s = now, cost_s
         polled.due = self._clock() + self._interval(polled)
         heapq.heappush(self._heap, (polled.due, next(self._order), scope))
         return changed

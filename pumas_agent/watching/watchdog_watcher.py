@@ -15,12 +15,11 @@ from pumas_agent.contracts.records import ALL_MODELS
 from pumas_agent.mounts import Mounts, mounts
 from pumas_agent.watching.backends import Backend, Heard, open_backend
 from pumas_agent.watching.courier import Courier, Silent
-from pumas_agent.watching.coverage import concerns, wanted_folders, why_polled
+from pumas_agent.watching.coverage import Check, checks_of, concerns, differing, wanted_folders, why_polled
 from pumas_agent.watching.folder_watches import why_unwatched
 from pumas_agent.watching.folders import WATCHED, Marks, WatchedFolder
 from pumas_agent.watching.heartbeat import Heartbeat
-from pumas_agent.watching.hub import HubEmitter
-from pumas_agent.watching.places import NOT_YET, SILENT, FolderKey, Identity, Place, Sight, look
+from pumas_agent.watching.places import NOT_YET, NOWHERE, SILENT, FolderKey, Identity, Place, Sight, look
 from pumas_agent.watching.polling import PolledRoots, print_of
 from pumas_agent.watching.watcher import LIBRARY, MarkDirty, OnMoved, WatchBackend, WatchCover
 
@@ -99,6 +98,7 @@ class WatchdogWatcher:
             self._wake.set()
             self._close("watching has stopped")
             self._courier.stop()
+            self._heart.stop()
         if keeper is not None:
             keeper.join()
 
@@ -148,14 +148,14 @@ class WatchdogWatcher:
         """Proof that nothing happened; see `Watcher.nothing_since`."""
         backend, place = self._backend, self._places.get(ALL_MODELS if in_library else model_id)
         hub = backend.hub if backend is not None else None
-        if hub is None or place is None or place.unproven is not None or place.beside != beside:
+        if hub is None or place is None or not place.is_proven or place.beside != beside:
             return False
         # In this order: what is read from the kernel between two of the questions is seen by the next one.
         if not hub.is_quiet() or self._mount_events != self._mount_events_seen or self._lost is not None:
             return False
         if in_library and not self._marks.none_since(point, ALL_MODELS):
             return False
-        return self._marks.none_since(point, model_id) and place.unproven is None
+        return self._marks.none_since(point, model_id) and place.is_proven
 
     def faults(self) -> dict[str, str]:
         """Roots that nothing covers. Takes no lock: the event loop may ask while a big root is scheduled."""
@@ -254,7 +254,7 @@ class WatchdogWatcher:
 
     def _cover(self, backend: Backend, place: Place, sight: Sight) -> bool:
         """Watch for `place` what `sight` found; True when anything changed by it."""
-        place.real = sight.real
+        place.real, place.blind = sight.real, None
         mount = self._mounts.around(sight.real)
         wanted = wanted_folders(backend, sight, mount)
         stale = place.covered_by - wanted.keys()
@@ -333,10 +333,10 @@ class WatchdogWatcher:
     def _questionable(self, remounted: list[str]) -> list[Place]:
         """The roots that have to be looked at: all but those of which the kernel says that they are what they were."""
         questionable: list[Place] = []
-        certain: list[tuple[Place, list[Callable[[], bool]]]] = []
-        asked: dict[str, Callable[[], bool]] = {}
+        certain: list[tuple[Place, list[Check]]] = []
+        asked: set[FolderKey] = set()
         for place in self._registered():
-            checks = self._checks(place, asked)
+            checks = checks_of(place, self._backend, self._folders, asked)
             moved = any(concerns(point, place) for point in remounted)
             if moved:
                 self._release(place, set(place.covered_by))
@@ -347,28 +347,10 @@ class WatchdogWatcher:
         for at in range(0, len(certain), _CHUNK):
             chunk = certain[at : at + _CHUNK]
             try:
-                questionable += self._courier.ask(f"{at}", lambda chunk=chunk: _differing(chunk))  # type: ignore[misc]
+                questionable += self._courier.ask(f"{at}", lambda chunk=chunk: differing(chunk))  # type: ignore[misc]
             except Silent:
                 questionable += [place for place, _ in chunk]
         return questionable
-
-    def _checks(self, place: Place, asked: dict[str, Callable[[], bool]]) -> list[Callable[[], bool]] | None:
-        """Questions to the kernel whether a root is what it was; None where it has to be looked at."""
-        backend = self._backend
-        hub = backend.hub if backend is not None else None
-        if backend is None or hub is None or place.fault is not None or place.unproven is not None:
-            return None
-        checks: list[Callable[[], bool]] = []
-        for key in place.covered_by:
-            folder = self._folders.get(key)
-            if folder is None or folder.watch is None or not backend.delivers(folder.watch):
-                return None
-            if key[1] == "tree":
-                checks.append(_at(backend, folder, place.root))
-            elif key[0] not in asked:
-                asked[key[0]] = _at(backend, folder, key[0])
-                checks.append(asked[key[0]])
-        return checks
 
     def _remounted(self) -> list[str]:
         """Where something was mounted or unmounted since the last sweep."""
@@ -437,10 +419,9 @@ class WatchdogWatcher:
     def _on_blind(self, root: str, reason: str) -> None:
         folder = self._folders.get((root, "tree"))
         for place in tuple(folder.users) if folder is not None else ():
-            place.unproven = reason
-            place.covered_by.discard((root, "tree"))
+            place.blind = reason
         if folder is not None:
-            folder.identity = (-1, -1)  # watched anew by the sweep, whole or not at all
+            folder.identity = NOWHERE  # watched anew by the sweep, whole or not at all
         self._ask_sweep()
 
     def _ask_sweep(self) -> None:
@@ -460,12 +441,3 @@ class WatchdogWatcher:
                     self._compare()
             except Exception:
                 log.exception("watch.sweep_failed")
-
-
-def _at(backend: Backend, folder: WatchedFolder, path: str) -> Callable[[], bool]:
-    emitter = backend.emitter(folder.watch) if folder.watch is not None else None
-    return lambda: isinstance(emitter, HubEmitter) and emitter.is_at(path)
-
-
-def _differing(chunk: Iterable[tuple[Place, list[Callable[[], bool]]]]) -> list[Place]:
-    return [place for place, checks in chunk if not all(check() for check in checks)]
