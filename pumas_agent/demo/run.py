@@ -103,14 +103,14 @@ class _Story:
             asked=True,
         )
         self._regain("Its owner fetches them again", "bundle_incomplete", lambda: weights.write_bytes(whole))
-        moved = self._aside / self._home.name
+        moved = self._home.with_name("renamed")
         self._lose(
-            "Its owner moves the whole bundle away, and nobody asks",
-            "bundle_missing",
-            lambda: self._home.rename(moved),
+            "Its owner renames the whole bundle, and nobody asks",
+            "bundle_moved",
+            lambda: self._move_to(moved),
             asked=False,
         )
-        self._regain("Its owner brings the bundle back", "bundle_missing", lambda: moved.rename(self._home))
+        self._regain("The agent is told to follow, and the id stays", "bundle_moved", self._relocate)
         self._unregister()
         self._told.step("Who touched the bundle?")
         self._check_untouched()
@@ -184,6 +184,16 @@ class _Story:
                     raise DemoFailed(f"the bundle is whole, but is refused: {refusal.findings}") from refusal
             time.sleep(_RETRY_S)
         self._told.fact("valid", described, ms=_ms_since(self._acted_at))
+
+    def _move_to(self, moved: Path) -> None:
+        self._home.rename(moved)
+        self._home = moved
+
+    def _relocate(self) -> None:
+        result = self._client.call(
+            "relocate_external_model", model_id=self._model_id, new_path=str(self._home), apply=True
+        )
+        self._told.fact("relocated", f"{result['same_bundle']} to be the same bundle: {self._model_id}")
 
     def _unregister(self) -> None:
         self._told.step("The bundle is unregistered")

@@ -52,7 +52,7 @@ def test_the_demo_shows_that_the_agent_knows(temporary: Path) -> None:
         ["refused", "alert", "hint"],
         ["cleared", "valid"],
         ["alert", "hint", "refused"],
-        ["cleared", "valid"],
+        ["relocated", "cleared", "valid"],
         ["agent", "refused"],
         ["untouched"],
     ]
@@ -69,7 +69,7 @@ def test_the_demo_is_plain_text_in_a_pipe(temporary: Path) -> None:
     assert (demo.returncode, err) == (0, "")
     assert "\x1b" not in out
     assert out.rstrip().endswith(str(folder))
-    assert (folder / "models" / "stable-diffusion" / "unet").is_dir()
+    assert (folder / "models" / "renamed" / "unet").is_dir()
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
