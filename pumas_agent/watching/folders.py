@@ -138,7 +138,8 @@ class WatchedFolder(FileSystemEventHandler):
         """Mark what the event may have changed."""
         try:
             deleted = event.event_type == "deleted"
-            self._touch(os.fsdecode(event.src_path), deleted=deleted)
+            source = event.src_path
+            self._touch(source if isinstance(source, str) else os.fsdecode(source), deleted=deleted)
             if event.dest_path:
                 self._touch(os.fsdecode(event.dest_path), deleted=False)
         except Exception as error:  # noqa: BLE001 - the dispatcher must live: look at everything instead
@@ -154,9 +155,10 @@ class WatchedTree(WatchedFolder):
     """A root and everything below it."""
 
     def _touch(self, path: str, *, deleted: bool) -> None:
-        relative = path[len(self._below) :] if path.startswith(self._below) else ""
         for place in tuple(self.users):
-            scope = place.scope_of(relative)
+            scope: str | None = place.scope
+            if place.scope_of is not None:
+                scope = place.scope_of(path[len(self._below) :] if path.startswith(self._below) else "")
             if scope is not None:
                 self._mark(scope, "event")
         if deleted and path == self.path:

@@ -30,7 +30,7 @@ class Place:
     Attributes:
         scope: what to mark when the root itself is in question; also its key.
         root: as it was given.
-        scope_of: the scope of a path below the root, None for nobody's.
+        scope_of: the scope of a path below the root, None for nobody's. None itself when all of it is `scope`.
         real: the root with its links resolved, as of the last look.
         beside: folders elsewhere that what is in the root depends on.
         covered_by: the folders that are watched for it.
@@ -43,7 +43,7 @@ class Place:
 
     scope: str
     root: str
-    scope_of: Callable[[str], str | None]
+    scope_of: Callable[[str], str | None] | None = None
     real: str = ""
     beside: tuple[str, ...] = ()
     covered_by: set[FolderKey] = field(default_factory=set)

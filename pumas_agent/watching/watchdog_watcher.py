@@ -108,7 +108,7 @@ class WatchdogWatcher:
 
     def watch_bundle(self, model_id: str, root: Path, beside: Iterable[str] = ()) -> None:
         """Watch an external bundle; see `Watcher.watch_bundle`."""
-        self._register(Place(model_id, str(root), lambda _: model_id, beside=tuple(sorted(beside))))
+        self._register(Place(model_id, str(root), beside=tuple(sorted(beside))))
 
     def unwatch_bundle(self, model_id: str) -> None:
         """Stop watching a bundle."""
