@@ -21,7 +21,7 @@ def folders_beside(tree: Tree) -> tuple[str, ...] | None:
         return None
     if any(_has_several_names(status) for _, status in tree.entries):
         return None
-    found: set[str] = set()
+    found = set(_of_a_cache(root))
     for link in tree.links:
         folder = _folder_of_target(link)
         if folder is None:
@@ -34,6 +34,16 @@ def folders_beside(tree: Tree) -> tuple[str, ...] | None:
         )
     outside = sorted(folder for folder in found if folder != root and not folder.startswith(root + "/"))
     return tuple(outside) if len(outside) <= _MOST else None
+
+
+def _of_a_cache(root: str) -> list[str]:
+    """Of a snapshot in a Hugging Face cache: where its repository keeps files, and which revisions it has."""
+    snapshots = os.path.dirname(root)  # noqa: PTH120 - text, as all paths here
+    repository = os.path.dirname(snapshots)  # noqa: PTH120
+    if os.path.basename(snapshots) != "snapshots" or not os.path.basename(repository).startswith("models--"):  # noqa: PTH119
+        return []
+    folders = (f"{repository}/{name}" for name in ("blobs", "refs"))
+    return [folder for folder in folders if os.path.isdir(folder)]  # noqa: PTH112
 
 
 def _folder_of_target(link: str) -> str | None:

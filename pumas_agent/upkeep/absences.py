@@ -37,8 +37,10 @@ log = structlog.get_logger(__name__)
 
 TOGETHER_S = 10.0
 """Bundles that vanish within this vanish together."""
+_SOON_S = 1.0
+"""How long a search may take before it is told what is known."""
 _SEARCH_S = 20.0
-"""How long one search may take."""
+"""How long a search in the folders of the settings may take."""
 _AGAIN_S = 10.0
 """How soon a bundle that was not found is searched for again when it is found missing again."""
 
@@ -199,14 +201,26 @@ class Absences:
             if self.frozen:
                 self._say()
                 continue
-            for model_id, absent in list(self._absent.items()):
-                if absent.searched is None and model_id in self._surveyed and self._absent.get(model_id) is absent:
-                    absent.searched = time.monotonic()
-                    absent.where = await asyncio.to_thread(self._find, model_id, absent)
-                    self._say()
+            wanted = [model_id for model_id, absent in self._absent.items() if absent.searched is None]
+            await self._search_for(wanted, (), _SOON_S)  # so that all is told soon; what takes long comes after
+            if self._policy.search_roots:
+                missing = [
+                    model_id
+                    for model_id in wanted
+                    if (absent := self._absent.get(model_id)) is not None and _is_missing(absent.where)
+                ]
+                await self._search_for(missing, self._policy.search_roots, _SEARCH_S)
             await self._act()
 
-    def _find(self, model_id: str, absent: _Absent) -> Whereabouts:
+    async def _search_for(self, model_ids: list[str], search_roots: tuple[Path, ...], seconds: float) -> None:
+        for model_id in model_ids:
+            absent = self._absent.get(model_id)
+            if absent is not None and model_id in self._surveyed:
+                absent.searched = time.monotonic()
+                absent.where = await asyncio.to_thread(self._find, model_id, absent, search_roots, seconds)
+                self._say()
+
+    def _find(self, model_id: str, absent: _Absent, search_roots: tuple[Path, ...], seconds: float) -> Whereabouts:
         entry = self._library.catalog.get(model_id)
         if entry is None or entry.bundle_root is None:
             return Whereabouts(Fate.MISSING)
@@ -214,9 +228,9 @@ class Absences:
             Lost(entry.bundle_root, entry.agent, tuple(absent.hints)),
             mounts=mounts(),
             taken=frozenset(other.bundle_root or "" for other in self._externals() if other.id != model_id),
-            search_roots=self._policy.search_roots,
+            search_roots=search_roots,
             library=self._library.layout.root,
-            deadline=time.monotonic() + _SEARCH_S,
+            deadline=time.monotonic() + seconds,
         )
 
     async def _survey(self) -> None:
@@ -268,6 +282,8 @@ class Absences:
 
     def _say(self) -> None:
         """Raise, update and clear what stands of the bundles that are gone."""
+        for model_id in [known for known in self._absent if self._library.catalog.get(known) is None]:
+            del self._absent[model_id]  # its registry folder was removed meanwhile
         offline: dict[str, list[str]] = {}
         for model_id, absent in self._absent.items():
             where, path = absent.where, absent.verdict.entry_path
@@ -299,3 +315,7 @@ class Absences:
 
 def _not_there(roots: Iterable[tuple[str, str]]) -> set[str]:
     return {model_id for model_id, root in roots if not os.path.lexists(root)}
+
+
+def _is_missing(where: Whereabouts | None) -> bool:
+    return where is not None and where.fate is Fate.MISSING

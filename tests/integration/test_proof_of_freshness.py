@@ -188,7 +188,7 @@ def test_the_blobs_of_a_cache_belong_to_the_snapshot(watcher: WatchdogWatcher, t
     snapshot = as_cache_snapshot(tmp_path / "whole", tmp_path / "cache", repo_id="org/tiny")
     blobs = snapshot.parents[1] / "blobs"
     seen = look(snapshot)
-    assert seen.beside == (str(blobs),)
+    assert seen.beside == (str(blobs), str(blobs.with_name("refs")))
     watcher.watch_bundle("m", snapshot)
     assert not Proof(watcher, seen.beside).holds
     watcher.watch_bundle("m", snapshot, seen.beside)

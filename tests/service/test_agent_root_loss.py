@@ -199,6 +199,41 @@ class TestOnOneFilesystem:
         raised = assert_refused_and_told(agent, until, "bundle_moved", after=heard)
         assert raised["evidence"] == {"moved_to": str(away)}
 
+    def test_it_is_found_in_a_folder_of_the_settings(
+        self, start: "StartAgent", make_bundle: "MakeBundle", until: Until, short_tmp: Path
+    ) -> None:
+        """Told as missing soon, and as moved when the search has come that far."""
+        far = short_tmp / "far" / "off"
+        far.mkdir(parents=True)
+        agent = start(PUMAS_AGENT_BUNDLES__SEARCH_ROOTS=str(far.parent))
+        root = make_bundle()
+        agent.register(root)
+        agent.settled()
+        heard = len(agent.lines)
+
+        root.rename(far / "tiny")
+
+        raised = assert_refused_and_told(agent, until, "bundle_moved", after=heard)
+        assert raised["evidence"] == {"moved_to": str(far / "tiny")}
+
+    def test_a_registry_folder_that_is_removed_takes_its_alert_with_it(
+        self, agent: "AgentUnderTest", make_bundle: "MakeBundle", until: Until
+    ) -> None:
+        """Of a bundle that is gone as well: nothing is said any more of what is not registered."""
+        root, other = make_bundle(), make_bundle("other")
+        agent.register(root)
+        agent.register(other)
+        agent.settled()
+        shutil.rmtree(root)
+        until(lambda: ("bundle_missing", TINY) in agent.alerts(), "it is missing")
+
+        agent.client.call("unregister_external_model", model_id=TINY)
+        heard = len(agent.lines)
+        shutil.rmtree(other)
+
+        agent.wait_for("alert.raised", after=heard, code="bundle_missing", model_id="diffusion/acme/other")
+        assert {about for _, about in agent.alerts()} == {"diffusion/acme/other"}
+
     def test_two_copies_are_no_proof(self, agent: "AgentUnderTest", make_bundle: "MakeBundle", until: Until) -> None:
         """Which of them it is cannot be told: missing, with both named."""
         root = make_bundle()

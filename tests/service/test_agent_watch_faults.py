@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,64 @@ def test_a_folder_that_may_not_be_read(
     assert agent.refusal(TINY) is None
     (root / "unet" / "config.json").unlink()
     until(lambda: ("bundle_incomplete", TINY) in agent.alerts(), "it is watched")
+
+
+def _limited(name: str, count: int) -> tuple[str, ...]:
+    """A user namespace in which that limit of inotify is so low."""
+    script = f'echo {count} > /proc/sys/user/{name} && exec "$@"'
+    return "unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"
+
+
+@pytest.mark.needs_root
+def test_no_instance_can_be_had(start: "StartAgent", make_bundle: "MakeBundle", until: Until) -> None:
+    """Other programs of the user have them all: everything is compared at intervals."""
+    agent = start(within=_limited("max_inotify_instances", 0), PUMAS_AGENT_WATCH__POLL_INTERVAL_S="0.2")
+    root = make_bundle()
+    agent.register(root)
+    agent.settled()
+    assert agent.said("watch.backend_unavailable")
+    assert agent.client.call("agent.status")["watch_backend"] == "polling"
+
+    (root / "model_index.json").unlink()
+
+    assert agent.refusal(TINY) is not None
+    until(lambda: _codes(agent) == {"bundle_incomplete"}, "it is seen")
+
+
+@pytest.mark.needs_root
+def test_no_more_watches_can_be_had(start: "StartAgent", make_bundle: "MakeBundle", until: Until) -> None:
+    """The kernel's own limit: said with its name, and made up for."""
+    agent = start(within=_limited("max_inotify_watches", 12), PUMAS_AGENT_WATCH__POLL_INTERVAL_S="0.2")
+    root = make_bundle()
+    agent.register(root)
+
+    raised = agent.wait_for("alert.raised", code="watch_limit")
+    assert "fs.inotify.max_user_watches" in raised["hint"]
+    (root / "model_index.json").unlink()
+
+    assert agent.refusal(TINY) is not None
+    until(lambda: ("bundle_incomplete", TINY) in agent.alerts(), "it is seen")
+
+
+def test_no_descriptor_is_left(start: "StartAgent", make_bundle: "MakeBundle", until: Until) -> None:
+    """Clients have them all: what cannot be done waits, and is done without a restart when some are given back."""
+    agent = start(within=("prlimit", "--nofile=40:40"))
+    agent.expected |= {"library.said", "request.failed", "reconcile.failed"}
+    root = make_bundle()
+    agent.register(root)
+    agent.settled()
+    crowd = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for client in crowd:
+        client.connect(str(agent.socket))
+
+    (root / "model_index.json").rename(root.parent / "index")
+    for client in crowd:
+        client.close()
+
+    until(lambda: agent.alerts() == {("bundle_incomplete", TINY)}, "the break was seen", within_s=30)
+    (root.parent / "index").rename(root / "model_index.json")
+    until(lambda: not agent.alerts(), "it is mended", within_s=30)
+    assert agent.refusal(TINY) is None
 
 
 def test_polling_alone(start: "StartAgent", make_bundle: "MakeBundle", until: Until) -> None:
