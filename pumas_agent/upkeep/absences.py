@@ -6,12 +6,16 @@ nothing: a bundle that is gone stays registered, and is back when it is back.
 """
 
 import asyncio
+import contextlib
 import math
 import os
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar, cast
 
 import structlog
 
@@ -33,6 +37,7 @@ from pumas_agent.mounts import mounts
 from pumas_agent.upkeep.verdict import Verdict
 from pumas_agent.upkeep.whereabouts import Fate, Lost, Whereabouts, is_safe_place, whereabouts
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 TOGETHER_S = 10.0
@@ -41,6 +46,8 @@ _SOON_S = 1.0
 """How long a search may take before it is told what is known."""
 _SEARCH_S = 20.0
 """How long a search in the folders of the settings may take."""
+_STALL_S = 5.0
+"""How long a filesystem may take to answer beyond that."""
 _AGAIN_S = 10.0
 """How soon a bundle that was not found is searched for again when it is found missing again."""
 
@@ -217,7 +224,9 @@ class Absences:
             absent = self._absent.get(model_id)
             if absent is not None and model_id in self._surveyed:
                 absent.searched = time.monotonic()
-                absent.where = await asyncio.to_thread(self._find, model_id, absent, search_roots, seconds)
+                find = partial(self._find, model_id, absent, search_roots, seconds)
+                found = await _in_time(find, seconds + _STALL_S)
+                absent.where = found or absent.where or Whereabouts(Fate.MISSING)
                 self._say()
 
     def _find(self, model_id: str, absent: _Absent, search_roots: tuple[Path, ...], seconds: float) -> Whereabouts:
@@ -236,7 +245,10 @@ class Absences:
     async def _survey(self) -> None:
         """See how many are gone now, also those that nobody has judged again yet."""
         externals = self._externals()
-        gone = await asyncio.to_thread(_not_there, [(entry.id, entry.bundle_root or "") for entry in externals])
+        roots = {entry.id: entry.bundle_root or "" for entry in externals}
+        judged = roots.keys() & self._absent.keys()
+        found = await _in_time(partial(_not_there, roots, judged), _STALL_S)
+        gone = judged if found is None else found
         self._surveyed = gone
         now = time.monotonic()
         recent = {
@@ -266,7 +278,7 @@ class Absences:
                 continue
             if not where.remounted and not self._policy.auto_relocate:
                 continue
-            if not await asyncio.to_thread(is_safe_place, Path(where.moved_to), os.geteuid()):
+            if not await _in_time(partial(is_safe_place, Path(where.moved_to), os.geteuid()), _STALL_S):
                 continue
             try:
                 done = await self._relocate(RelocateParams(model_id=model_id, new_path=where.moved_to, apply=True))
@@ -313,8 +325,48 @@ class Absences:
         self._alerts.observe(subject, (code,), {code: condition} if condition is not None else {})
 
 
-def _not_there(roots: Iterable[tuple[str, str]]) -> set[str]:
-    return {model_id for model_id, root in roots if not os.path.lexists(root)}
+def _not_there(roots: Mapping[str, str], judged: set[str]) -> set[str]:
+    """The models whose roots are gone; filesystems that may hang are not asked, and what was judged is believed."""
+    table = mounts()
+    return {
+        model_id
+        for model_id, root in roots.items()
+        if (
+            not os.path.exists(root)  # noqa: PTH110 - of thousands
+            if (around := table.around(root)) is None or around.is_local
+            else model_id in judged
+        )
+    }
+
+
+async def _in_time(call: Callable[[], T], seconds: float) -> T | None:
+    """What a call gives, made on a thread that can be left to a filesystem that hangs; None while it does."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, fault: Exception | None) -> None:
+        if not answer.done():
+            if fault is not None:
+                answer.set_exception(fault)
+            else:
+                answer.set_result(cast("T", result))
+
+    def work() -> None:
+        result: T | None = None
+        fault: Exception | None = None
+        try:
+            result = call()
+        except Exception as error:  # noqa: BLE001 - handed over to whoever waits
+            fault = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, fault)
+
+    threading.Thread(target=work, name="search-absent", daemon=True).start()
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        return None
 
 
 def _is_missing(where: Whereabouts | None) -> bool:

@@ -83,7 +83,9 @@ def whereabouts(
         return _with_its_filesystem(lost, facts, mounts, taken)
     proven: dict[str, bool] = {}
     """Places with the same content, and whether they are the same folder."""
-    for place in _places(lost, taken, search_roots, library, deadline):
+    further = (find_bundles(folder, deadline=deadline, leave_out=library).places for folder in search_roots)
+    roots = (str(found.root) for places in further for found in places)
+    for place in itertools.chain(_places(lost, mounts, taken), roots):
         if place not in proven and place not in taken and place != lost.root and _is_proven(place, lost.facts):
             proven[place] = _inode(place) == lost.facts.inode
             if proven[place] and place in lost.hints:
@@ -119,19 +121,23 @@ def _is_same(mount: Mount, facts: MountFacts) -> bool:
     return (mount.kind, mount.source) == (facts.kind, facts.source)
 
 
-def _places(
-    lost: Lost, taken: frozenset[str], search_roots: Iterable[Path], library: Path, deadline: float
-) -> Iterator[str]:
-    """Where it may be, the likeliest first."""
-    yield from lost.hints
+def _places(lost: Lost, mounts: Mounts, taken: frozenset[str]) -> Iterator[str]:
+    """Where it may be, the likeliest first; nothing on a filesystem that may hang, unless it was on that itself."""
+    own = lost.facts.mount.point if lost.facts.mount is not None else None
+
+    def may_ask(path: str) -> bool:
+        around = mounts.around(path)
+        return around is None or around.is_local or around.point == own
+
+    near: list[str] = list(lost.hints)
     if lost.facts.given_path is not None:
-        yield os.path.realpath(lost.facts.given_path)
+        near.append(os.path.realpath(lost.facts.given_path))
     above, below = _nearest(lost.root)
-    yield from (os.path.join(folder, *below) for folder in _folders_in(above))  # noqa: PTH118 - many, and all text
+    near += (os.path.join(folder, *below) for folder in _folders_in(above))  # noqa: PTH118 - many, and all text
+    yield from filter(may_ask, near)
     for parent in sorted({os.path.dirname(root) for root in (*taken, lost.root)} - {above}):  # noqa: PTH120
-        yield from _folders_in(parent)
-    for folder in search_roots:
-        yield from (str(place.root) for place in find_bundles(folder, deadline=deadline, leave_out=library).places)
+        if may_ask(parent):
+            yield from filter(may_ask, _folders_in(parent))
 
 
 def _nearest(root: str) -> tuple[str, tuple[str, ...]]:

@@ -234,6 +234,21 @@ class TestOnOneFilesystem:
         agent.wait_for("alert.raised", after=heard, code="bundle_missing", model_id="diffusion/acme/other")
         assert {about for _, about in agent.alerts()} == {"diffusion/acme/other"}
 
+    def test_a_link_to_nowhere_in_its_place(
+        self, agent: "AgentUnderTest", make_bundle: "MakeBundle", until: Until
+    ) -> None:
+        """Something is at the path, and it leads to nothing: the bundle is gone, and is found."""
+        root = make_bundle()
+        agent.register(root)
+        agent.settled()
+        heard = len(agent.lines)
+
+        root.rename(root.with_name("renamed"))
+        root.symlink_to("nowhere")
+
+        raised = assert_refused_and_told(agent, until, "bundle_moved", after=heard)
+        assert raised["evidence"] == {"moved_to": str(root.with_name("renamed"))}
+
     def test_two_copies_are_no_proof(self, agent: "AgentUnderTest", make_bundle: "MakeBundle", until: Until) -> None:
         """Which of them it is cannot be told: missing, with both named."""
         root = make_bundle()
@@ -551,6 +566,10 @@ class TestMounts:
             (well / "model_index.json").rename(well / "aside")
             agent.wait_for("alert.raised", after=heard, within_s=SOON_S, model_id=model_id)
             (well / "aside").rename(well / "model_index.json")
+            heard = len(agent.lines)
+            well.parent.rename(well.parent.with_name("renamed"))
+            agent.wait_for("alert.raised", after=heard, within_s=SOON_S, code="bundle_moved", model_id=model_id)
+            well.parent.with_name("renamed").rename(well.parent)
             program.send_signal(signal.SIGCONT)
 
             until(lambda: not agent.alerts(), "it answers again", within_s=30)
