@@ -240,9 +240,9 @@ class Agent:
         """See `Freshness`."""
         return self.watcher.now()
 
-    def nothing_since(self, point: int, model_id: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
+    def nothing_since(self, point: int, model_id: str, root: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
         """See `Freshness`."""
-        return self.watcher.nothing_since(point, model_id, beside, in_library=in_library)
+        return self.watcher.nothing_since(point, model_id, root, beside, in_library=in_library)
 
     def depends_on(self, model_id: str, beside: tuple[str, ...]) -> None:
         """See `Freshness`: watch these folders too."""

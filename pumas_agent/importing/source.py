@@ -3,9 +3,7 @@
 Resolves paths and compares them; opens nothing and writes nothing.
 """
 
-import asyncio
-import contextlib
-import threading
+from functools import partial
 from pathlib import Path
 
 from pumas_agent.contracts.errors import (
@@ -16,6 +14,7 @@ from pumas_agent.contracts.errors import (
     PathNotUtf8,
     SourceInsideLibrary,
 )
+from pumas_agent.importing.in_time import in_time
 
 
 def canonical_source(source_path: str, library_root: Path) -> Path:
@@ -67,31 +66,9 @@ async def source_in_time(source_path: str, library_root: Path, *, patience_s: fl
         AssetUnresponsive: it did not answer within `patience_s` seconds.
         InvalidParams: as `canonical_source`.
     """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Path] = loop.create_future()
-
-    def settle(path: Path | None, error: Exception | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        elif path is not None:
-            answer.set_result(path)
-
-    def work() -> None:
-        path: Path | None = None
-        error: Exception | None = None
-        try:
-            path = canonical_source(source_path, library_root)
-        except Exception as fault:  # noqa: BLE001  handed over to whoever waits
-            error = fault
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, path, error)
-
-    threading.Thread(target=work, name="resolve-source", daemon=True).start()
+    resolve = partial(canonical_source, source_path, library_root)
     try:
-        async with asyncio.timeout(patience_s):
-            return await answer
+        return await in_time(resolve, patience_s, name="resolve-source")
     except TimeoutError:
         raise AssetUnresponsive(
             f"{source_path} did not answer within {patience_s:g} s",

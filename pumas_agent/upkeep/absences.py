@@ -6,16 +6,14 @@ nothing: a bundle that is gone stays registered, and is back when it is back.
 """
 
 import asyncio
-import contextlib
 import math
 import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import structlog
 
@@ -32,6 +30,7 @@ from pumas_agent.health import (
     moved_condition,
     offline_condition,
 )
+from pumas_agent.importing.in_time import in_time
 from pumas_agent.library import CatalogEntry, Library
 from pumas_agent.mounts import mounts
 from pumas_agent.upkeep.verdict import Verdict
@@ -46,8 +45,8 @@ _SOON_S = 1.0
 """How long a search may take before it is told what is known."""
 _SEARCH_S = 20.0
 """How long a search in the folders of the settings may take."""
-_STALL_S = 5.0
-"""How long a filesystem may take to answer beyond that."""
+_STALL_S = 25.0
+"""How long a filesystem may keep a search, or a look, before it is given up."""
 _AGAIN_S = 10.0
 """How soon a bundle that was not found is searched for again when it is found missing again."""
 
@@ -111,8 +110,8 @@ class Absences:
         self._relocated = relocated
         self._absent: dict[str, _Absent] = {}
         self._hints: dict[str, str] = {}
-        self._offline: set[str] = set()
-        """Mount points of which it is said that they are offline."""
+        self._offline = alerts.models(AlertCode.BUNDLE_OFFLINE)
+        """Mount points of which it is said that they are offline, or was when the agent last ran."""
         self._surveyed: set[str] = set()
         """What was not there at the last survey, judged or not."""
         self._thawed: frozenset[str] = frozenset()
@@ -153,6 +152,7 @@ class Absences:
         """Something may have changed that could bring them back: a mount, or time."""
         for absent in self._absent.values():
             absent.searched = None
+        self._say()
         self._search_soon()
 
     def thaw(self) -> bool:
@@ -225,7 +225,7 @@ class Absences:
             if absent is not None and model_id in self._surveyed:
                 absent.searched = time.monotonic()
                 find = partial(self._find, model_id, absent, search_roots, seconds)
-                found = await _in_time(find, seconds + _STALL_S)
+                found = await _in_time(find)
                 absent.where = found or absent.where or Whereabouts(Fate.MISSING)
                 self._say()
 
@@ -247,8 +247,7 @@ class Absences:
         externals = self._externals()
         roots = {entry.id: entry.bundle_root or "" for entry in externals}
         judged = roots.keys() & self._absent.keys()
-        found = await _in_time(partial(_not_there, roots, judged), _STALL_S)
-        gone = judged if found is None else found
+        gone, mounted = await _in_time(partial(_not_there, roots, judged)) or (judged, set())
         self._surveyed = gone
         now = time.monotonic()
         recent = {
@@ -262,7 +261,7 @@ class Absences:
         if self.frozen:
             self.frozen = len(gone) >= threshold
         elif len(recent) >= threshold and not gone <= self._thawed:
-            lost_mount = one_mount and next(iter(points)) not in {mount.point for mount in mounts().all}
+            lost_mount = one_mount and next(iter(points)) not in mounted
             self.frozen = not lost_mount
         if not gone:
             self._thawed = frozenset()
@@ -278,7 +277,7 @@ class Absences:
                 continue
             if not where.remounted and not self._policy.auto_relocate:
                 continue
-            if not await _in_time(partial(is_safe_place, Path(where.moved_to), os.geteuid()), _STALL_S):
+            if not await _in_time(partial(is_safe_place, Path(where.moved_to), os.geteuid())):
                 continue
             try:
                 done = await self._relocate(RelocateParams(model_id=model_id, new_path=where.moved_to, apply=True))
@@ -313,11 +312,13 @@ class Absences:
             else:
                 missing = missing_condition(path, absent.verdict.errors, where.candidates)
                 self._alerts.observe(model_id, BUNDLE_CODES, {AlertCode.BUNDLE_MISSING: missing})
-        for point in self._offline | offline.keys():
+        # While something is not searched for yet, what was said of filesystems stands.
+        is_known = self.frozen or all(absent.where is not None for absent in self._absent.values())
+        for point in offline.keys() | (self._offline if is_known else set()):
             models = offline.get(point)
             condition = offline_condition(point, sorted(models)) if models else None
             self._observe_one(point, AlertCode.BUNDLE_OFFLINE, condition)
-        self._offline = set(offline)
+        self._offline = set(offline) if is_known else self._offline | offline.keys()
         mass = mass_condition(sorted(self._absent), len(self._externals())) if self.frozen else None
         self._observe_one(LIBRARY, AlertCode.MASS_DISAPPEARANCE, mass)
 
@@ -325,10 +326,13 @@ class Absences:
         self._alerts.observe(subject, (code,), {code: condition} if condition is not None else {})
 
 
-def _not_there(roots: Mapping[str, str], judged: set[str]) -> set[str]:
-    """The models whose roots are gone; filesystems that may hang are not asked, and what was judged is believed."""
+def _not_there(roots: Mapping[str, str], judged: set[str]) -> tuple[set[str], set[str]]:
+    """The models whose roots are gone, and where something is mounted.
+
+    Filesystems that may hang are not asked: what was judged is believed.
+    """
     table = mounts()
-    return {
+    gone = {
         model_id
         for model_id, root in roots.items()
         if (
@@ -337,34 +341,13 @@ def _not_there(roots: Mapping[str, str], judged: set[str]) -> set[str]:
             else model_id in judged
         )
     }
+    return gone, {mount.point for mount in table.all}
 
 
-async def _in_time(call: Callable[[], T], seconds: float) -> T | None:
-    """What a call gives, made on a thread that can be left to a filesystem that hangs; None while it does."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, fault: Exception | None) -> None:
-        if not answer.done():
-            if fault is not None:
-                answer.set_exception(fault)
-            else:
-                answer.set_result(cast("T", result))
-
-    def work() -> None:
-        result: T | None = None
-        fault: Exception | None = None
-        try:
-            result = call()
-        except Exception as error:  # noqa: BLE001 - handed over to whoever waits
-            fault = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, result, fault)
-
-    threading.Thread(target=work, name="search-absent", daemon=True).start()
+async def _in_time(call: Callable[[], T]) -> T | None:
+    """What a call gives; None when a filesystem keeps it."""
     try:
-        async with asyncio.timeout(seconds):
-            return await answer
+        return await in_time(call, _STALL_S, name="search-absent")
     except TimeoutError:
         return None
 

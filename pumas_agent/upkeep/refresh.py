@@ -43,7 +43,7 @@ class Freshness(Protocol):
     def now(self) -> int:
         """A point to ask about later."""
 
-    def nothing_since(self, point: int, model_id: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
+    def nothing_since(self, point: int, model_id: str, root: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
         """True when nothing can have changed since that point; False when that is not known."""
 
     def depends_on(self, model_id: str, beside: tuple[str, ...]) -> None:
@@ -57,7 +57,15 @@ class NothingProven:
         """Any point will do."""
         return 0
 
-    def nothing_since(self, point: int, model_id: str, beside: tuple[str, ...], *, in_library: bool) -> bool:  # noqa: ARG002
+    def nothing_since(
+        self,
+        point: int,  # noqa: ARG002
+        model_id: str,  # noqa: ARG002
+        root: str,  # noqa: ARG002
+        beside: tuple[str, ...],  # noqa: ARG002
+        *,
+        in_library: bool,  # noqa: ARG002
+    ) -> bool:
         """Never known."""
         return False
 
@@ -152,7 +160,9 @@ class Refresher:
     def _nothing_since(self, point: int, verdict: Verdict) -> bool:
         if verdict.beside is None or verdict.racy or verdict.signature is None:
             return False
-        return self._freshness.nothing_since(point, verdict.model_id, verdict.beside, in_library=verdict.in_library)
+        return self._freshness.nothing_since(
+            point, verdict.model_id, verdict.entry_path, verdict.beside, in_library=verdict.in_library
+        )
 
     async def current(self, model_id: str) -> Verdict:
         """A verdict that is true now: the last one when it holds, else a new one.

@@ -135,7 +135,6 @@ class HubObserver(BaseObserver):
         self._folders: FolderWatches[HubEmitter] = FolderWatches(self._inotify, max_watches)
         self._in_hand = False
         self._busy_reads, self._read_at = 0, 0.0
-        self._overflows = 0
         self._moving: OrderedDict[int, str] = OrderedDict()
         self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._closing = threading.Lock()
@@ -146,11 +145,6 @@ class HubObserver(BaseObserver):
     def watches(self) -> int:
         """How many watches the kernel holds for us."""
         return len(self._folders)
-
-    @property
-    def overflows(self) -> int:
-        """How often the kernel's queue overflowed."""
-        return self._overflows
 
     def is_quiet(self) -> bool:
         """No event waits in the kernel, and none that was read waits to be handled: one system call.
@@ -236,7 +230,6 @@ class HubObserver(BaseObserver):
     def _handle(self, event: RawEvent) -> None:
         watch, mask, _, name = event
         if mask & kernel.IN_Q_OVERFLOW:
-            self._overflows += 1
             self._on_lost("watch_overflow")
         elif mask & kernel.IN_IGNORED:
             for emitter, path in self._folders.ended(watch):

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pumas_agent.contracts.records import ALL_MODELS
+from pumas_agent.watching.watcher import LIBRARY
+
 Kind = Literal["tree", "way", "beside", "itself"]
 """How a folder is watched: with everything below it; for the root that lies in it; for whatever lies in it; or only for
 its own going, because a root lies further down."""
@@ -52,6 +55,11 @@ class Place:
     partly: str | None = None
     unproven: str | None = NOT_YET
     blind: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return LIBRARY if self.scope == ALL_MODELS else self.scope
 
     @property
     def is_proven(self) -> bool:

@@ -21,7 +21,7 @@ from pumas_agent.watching.folders import WATCHED, Marks, WatchedFolder
 from pumas_agent.watching.heartbeat import Heartbeat
 from pumas_agent.watching.places import NOT_YET, NOWHERE, SILENT, FolderKey, Identity, Place, Sight, look
 from pumas_agent.watching.polling import PolledRoots, print_of
-from pumas_agent.watching.watcher import LIBRARY, MarkDirty, OnMoved, WatchBackend, WatchCover
+from pumas_agent.watching.watcher import MarkDirty, OnMoved, WatchBackend, WatchCover
 
 log = structlog.get_logger(__name__)
 
@@ -144,11 +144,13 @@ class WatchdogWatcher:
         """A point in the order of marks; see `Watcher.now`."""
         return self._marks.now()
 
-    def nothing_since(self, point: int, model_id: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
+    def nothing_since(self, point: int, model_id: str, root: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
         """Proof that nothing happened; see `Watcher.nothing_since`."""
         backend, place = self._backend, self._places.get(ALL_MODELS if in_library else model_id)
         hub = backend.hub if backend is not None else None
         if hub is None or place is None or not place.is_proven or place.beside != beside:
+            return False
+        if not in_library and place.root != root:  # relocated, and the new place is not watched yet
             return False
         # In this order: what is read from the kernel between two of the questions is seen by the next one.
         if not hub.is_quiet() or self._mount_events != self._mount_events_seen or self._lost is not None:
@@ -163,21 +165,19 @@ class WatchdogWatcher:
         for place in self._registered():
             reason = self._why_none if self._backend is None else place.fault
             if reason is not None:
-                found[LIBRARY if place.scope == ALL_MODELS else place.scope] = reason
+                found[place.name] = reason
         return found
 
     def polled(self) -> dict[str, str]:
         """Roots that are compared at intervals, and why."""
         return {
-            LIBRARY if place.scope == ALL_MODELS else place.scope: place.polled
-            for place in self._registered()
-            if place.polled is not None and place.fault is None
+            place.name: place.polled for place in self._registered() if place.polled is not None and place.fault is None
         }
 
     def unwatched(self) -> dict[str, str]:
         """Of the polled roots, those that could be watched as far as their filesystem goes."""
         return {
-            LIBRARY if place.scope == ALL_MODELS else place.scope: place.partly
+            place.name: place.partly
             for place in self._registered()
             if place.partly is not None and place.polled == place.partly
         }
@@ -430,11 +430,11 @@ class WatchdogWatcher:
 
     def _keep(self) -> None:
         while not self._stopping.is_set():
-            with self._work:
-                wait_s = self._polled.due_in()
-            self._wake.wait(wait_s)
-            self._wake.clear()
             try:
+                with self._work:
+                    wait_s = self._polled.due_in()
+                self._wake.wait(wait_s)
+                self._wake.clear()
                 if self._sweep_asked:
                     self.sweep()
                 with self._work:

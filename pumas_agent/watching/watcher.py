@@ -83,7 +83,7 @@ class Watcher(Protocol):
     def now(self) -> int:
         """A point in the order of marks, to be asked about later."""
 
-    def nothing_since(self, point: int, model_id: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
+    def nothing_since(self, point: int, model_id: str, root: str, beside: tuple[str, ...], *, in_library: bool) -> bool:
         """Proof that nothing has happened to a bundle since a point: one system call. For the event loop alone.
 
         True when the bundle is watched whole, no event waits or is in hand, and it was not marked since. What inotify
@@ -92,6 +92,7 @@ class Watcher(Protocol):
         Args:
             point: from `now`.
             model_id: whose.
+            root: where it was judged; False while another place is watched for the model.
             beside: folders elsewhere that it depends on; False unless these are watched.
             in_library: it lies in the library, which is watched as a whole.
         """

@@ -47,14 +47,15 @@ def bundle(tmp_path: Path) -> Path:
 class Proof:
     """What is asked after a bundle was found to be well."""
 
-    def __init__(self, watcher: WatchdogWatcher, beside: tuple[str, ...] = ()) -> None:
+    def __init__(self, watcher: WatchdogWatcher, root: Path, beside: tuple[str, ...] = ()) -> None:
         self._watcher = watcher
+        self._root = str(root)
         self._beside = beside
         self.point = watcher.now()
 
     @property
     def holds(self) -> bool:
-        return self._watcher.nothing_since(self.point, "m", self._beside, in_library=False)
+        return self._watcher.nothing_since(self.point, "m", self._root, self._beside, in_library=False)
 
     def settled(self) -> "Proof":
         """A point of which the proof holds: all events until now have been handled."""
@@ -126,7 +127,7 @@ def exchange(one: Path, other: Path) -> None:
 def test_no_proof_outlives_a_change(watcher: WatchdogWatcher, bundle: Path, change: str) -> None:
     """At once after the call returned, and for good: until somebody has looked again."""
     watcher.watch_bundle("m", bundle)
-    proof = Proof(watcher).settled()
+    proof = Proof(watcher, bundle).settled()
 
     opened = CHANGES[change](bundle)
     at_once = proof.holds
@@ -142,11 +143,11 @@ def test_a_change_in_a_new_folder_is_no_exception(watcher: WatchdogWatcher, bund
     """Also deep in it, and a moment after it was made: before the reader can have watched it."""
     watcher.watch_bundle("m", bundle)
     for number in range(50):
-        proof = Proof(watcher).settled()
+        proof = Proof(watcher, bundle).settled()
         deep = bundle / f"new{number}" / "a" / "b"
         deep.mkdir(parents=True)
         assert not proof.holds
-        proof = Proof(watcher)
+        proof = Proof(watcher, bundle)
         (deep / "file").touch()
         assert not proof.holds
 
@@ -157,7 +158,7 @@ def test_what_happens_elsewhere_leaves_the_proof(watcher: WatchdogWatcher, bundl
     other.mkdir()
     watcher.watch_bundle("o", other)
     watcher.watch_bundle("m", bundle)
-    proof = Proof(watcher).settled()
+    proof = Proof(watcher, bundle).settled()
 
     (other / "file").write_text("x")
     (bundle / "model_index.json").read_bytes()
@@ -169,17 +170,31 @@ def test_what_happens_elsewhere_leaves_the_proof(watcher: WatchdogWatcher, bundl
 def test_nothing_is_proven_of_a_root_that_is_not_there(watcher: WatchdogWatcher, bundle: Path) -> None:
     """Nor of a bundle that nobody asked to watch, or that is compared at intervals."""
     watcher.watch_bundle("m", bundle.with_name("gone"))
-    assert not Proof(watcher).holds
+    assert not Proof(watcher, bundle).holds
     watcher.unwatch_bundle("m")
-    assert not Proof(watcher).holds
+    assert not Proof(watcher, bundle).holds
 
     polling = WatchdogWatcher(lambda _scope, _reason: None, backend="polling")
     polling.start()
     try:
         polling.watch_bundle("m", bundle)
-        assert not Proof(polling).holds
+        assert not Proof(polling, bundle).holds
     finally:
         polling.stop()
+
+
+def test_the_watch_of_an_old_place_proves_nothing_of_the_new_one(watcher: WatchdogWatcher, bundle: Path) -> None:
+    """Between a relocation and the watch of the new root, a lookup may judge there already."""
+    new = bundle.with_name("new")
+    watcher.watch_bundle("m", bundle)
+    Proof(watcher, bundle).settled()
+    shutil.copytree(bundle, new, symlinks=True)
+
+    assert not Proof(watcher, new).holds
+    watcher.watch_bundle("m", new)
+    Proof(watcher, new).settled()
+
+    assert not Proof(watcher, bundle).holds
 
 
 def test_the_blobs_of_a_cache_belong_to_the_snapshot(watcher: WatchdogWatcher, tmp_path: Path) -> None:
@@ -190,9 +205,9 @@ def test_the_blobs_of_a_cache_belong_to_the_snapshot(watcher: WatchdogWatcher, t
     seen = look(snapshot)
     assert seen.beside == (str(blobs), str(blobs.with_name("refs")))
     watcher.watch_bundle("m", snapshot)
-    assert not Proof(watcher, seen.beside).holds
+    assert not Proof(watcher, snapshot, seen.beside).holds
     watcher.watch_bundle("m", snapshot, seen.beside)
-    proof = Proof(watcher, seen.beside).settled()
+    proof = Proof(watcher, snapshot, seen.beside).settled()
 
     os.truncate(next(blobs.iterdir()), 1)
 
