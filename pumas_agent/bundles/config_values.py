@@ -24,6 +24,12 @@ _SIZES = {
         *({"max_height", "max_width"}, {"min_pixels", "max_pixels"}),
     )
 }
+_TIMESTEPS = 1000
+"""What a scheduler takes when its config does not say."""
+_PIXART_SIZES = {
+    "PixArtAlphaPipeline": frozenset({32, 64, 128}),
+    "PixArtSigmaPipeline": frozenset({32, 64, 128, 256}),
+}
 _NEEDED_WHERE_ASKED = {"do_normalize": ("image_mean", "image_std"), "do_center_crop": ("crop_size",)}
 
 
@@ -80,6 +86,24 @@ def schedules_are_known(bundle: Bundle) -> Iterator[Problem]:
                 yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 
+def betas_reach_the_end(bundle: Bundle) -> Iterator[Problem]:
+    """A trained schedule has a beta for each of its timesteps: they are read by number."""
+    for _, path, document in documents(bundle, (Kind.SCHEDULER,)):
+        betas, timesteps = document.get("trained_betas"), document.get("num_train_timesteps", _TIMESTEPS)
+        if isinstance(betas, list) and type(timesteps) is int and len(betas) < timesteps:
+            what = f"{path} has {len(betas)} trained_betas for {timesteps} timesteps"
+            yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+
+
+def resolutions_have_bins(bundle: Bundle) -> Iterator[Problem]:
+    """PixArt draws at the resolutions it has a table of shapes for (`ASPECT_RATIO_*_BIN` of its pipelines)."""
+    known = _PIXART_SIZES.get(bundle.index.pipeline_class or "", frozenset())
+    for component, path, document in documents(bundle, (Kind.DIFFUSERS_MODEL,)):
+        size = document.get("sample_size")
+        if known and component.name == "transformer" and type(size) is int and size not in known:
+            yield _unusable(path, "sample_size", size)
+
+
 def heads_share_the_width(bundle: Bundle) -> Iterator[Problem]:
     """The width of a CLIP model is divided among its heads."""
     for component, path, document in documents(bundle, (Kind.TRANSFORMERS_MODEL,)):
@@ -100,5 +124,7 @@ CONFIG_VALUE_RULES: tuple[Rule, ...] = (
     pictures_can_be_prepared,
     shifts_are_numbers,
     schedules_are_known,
+    betas_reach_the_end,
+    resolutions_have_bins,
     heads_share_the_width,
 )

@@ -59,8 +59,8 @@ def _is_whole(value: object) -> bool:
     return type(value) is int
 
 
-def _is_positive(value: Any) -> bool:
-    return type(value) is int and value > 0
+def _is_several(value: Any) -> bool:
+    return type(value) is int and value > 1
 
 
 def _is_share(value: Any) -> bool:
@@ -128,7 +128,7 @@ SETTINGS: tuple[Setting, ...] = (
     # Keyword arguments of the functions that a config is spread into.
     Setting(None, (), ("self",), _never),
     Setting(Kind.TOKENIZER, (), ("cls",), _never),
-    Setting(Kind.SCHEDULER, (), ("num_train_timesteps",), _is_positive),
+    Setting(Kind.SCHEDULER, (), ("num_train_timesteps",), _is_several),
     Setting(Kind.SCHEDULER, (), ("steps_offset",), lambda value: not isinstance(value, float)),
     Setting(Kind.SCHEDULER, (), ("shift",), is_number),
     Setting(Kind.SCHEDULER, (), ("beta_start",), _is_noise),

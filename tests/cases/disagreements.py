@@ -26,9 +26,8 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("setting_unet_flip_null", "setting_unet_mid_null", "setting_vae_mid_attn"),
     ),
     "a value that only the code of the library understands": (
-        *("config_scheduler_skip_prk_steps_false", "config_scheduler_trained_betas_short", "scalar_watermarker_sdxl"),
-        "config_pixart_transformer_sample_size_8",
-        *("config_text_encoder_torch_dtype_float16", "setting_sch_skip_null", "setting_sch_train_1"),
+        *("config_scheduler_skip_prk_steps_false", "scalar_watermarker_sdxl"),
+        *("config_text_encoder_torch_dtype_float16", "setting_sch_skip_null"),
     ),
     "the numbers in the tensors": (
         *("weights_zeroed_conv_out_weight_unet", "weights_zeroed_linear_1_unet"),

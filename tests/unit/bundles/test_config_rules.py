@@ -271,6 +271,7 @@ def test_a_vae_without_a_shift(kind: BundleKind, shift: Any, tmp_path: Path) -> 
         *((SCHEDULER, {"beta_end": value}) for value in (0, 1, 12, -1)),
         *((SCHEDULER, {"beta_start": value}) for value in (-1, 1, "x")),
         *((SCHEDULER, {"trained_betas": []}), (SCHEDULER, {"beta_schedule": None})),
+        *((SCHEDULER, {"trained_betas": [0.1, 0.2]}), (SCHEDULER, {"num_train_timesteps": 1})),
         *((IMAGES, {name: "x"}) for name in ("size", "crop_size", "image_mean", "rescale_factor")),
         *((IMAGES, {name: None}) for name in ("image_mean", "image_std")),
     ],
@@ -290,7 +291,7 @@ def test_values_that_the_library_fails_on(path: str, values: dict[str, Any], tmp
         (UNET, {"norm_eps": 1e-6, "dropout": 0.1, "freq_shift": 1, "mid_block_scale_factor": 1.4}),
         (TEXT, {"id2label": {"0": "x"}}),
         (SCHEDULER, {"beta_start": 0, "trained_betas": None}),
-        (SCHEDULER, {"trained_betas": [0.1, 0.2], "beta_schedule": None}),
+        (SCHEDULER, {"trained_betas": [0.1, 0.2], "num_train_timesteps": 2, "beta_schedule": None}),
         (IMAGES, {"crop_size": None, "do_center_crop": False}),
         (IMAGES, {"image_mean": None, "image_std": None, "do_normalize": False}),
     ],
@@ -298,6 +299,14 @@ def test_values_that_the_library_fails_on(path: str, values: dict[str, Any], tmp
 def test_values_that_the_library_takes(path: str, values: dict[str, Any], tmp_path: Path) -> None:
     """What nobody asks for may be absent."""
     assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, put(path, **values))) == []
+
+
+@pytest.mark.parametrize(("size", "drawn"), [(32, True), (128, True), (8, False), (256, False)])
+def test_the_sizes_that_pixart_draws_at(tmp_path: Path, size: int, *, drawn: bool) -> None:
+    """It has a table of shapes for each, and no other size."""
+    said = findings(judged(BundleKind.PIXART, tmp_path, put("transformer/config.json", sample_size=size)))
+
+    assert [code for code, _ in said if code == "invalid_config_json"] == ([] if drawn else ["invalid_config_json"])
 
 
 @pytest.mark.parametrize("asked", [True, False])
