@@ -94,6 +94,10 @@ class LibrarySettings(Contract):
     """The library this agent owns."""
 
     root: AbsolutePath = Field(description="Folder of the library; made when it is absent.")
+    trash_days: Annotated[float, BeforeValidator(_number), Field(ge=0, le=36500)] = Field(
+        default=30, description="How long deleted models stay in the trash folder, in days."
+    )
+    adopt: bool = Field(default=True, description="Make models of folders with model files that appear in the library.")
 
 
 class SocketSettings(Contract):

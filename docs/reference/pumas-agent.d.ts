@@ -12,6 +12,14 @@ export interface Accepted {
   findings: AssetValidationError[];
 }
 
+/** Folders of the library that became models, and those that did not. */
+export interface AdoptionReport {
+  success: boolean;
+  /** Ids. */
+  adopted: string[];
+  not_adopted: NotAdopted[];
+}
+
 /** What `status` shows, health first. */
 export interface AgentStatus {
   healthy: boolean;
@@ -144,6 +152,22 @@ export interface BundleReport {
   identity: string | null;
 }
 
+/** Which request of the same connection. */
+export interface CancelParams {
+  id: number | string;
+}
+
+/** Whether a request with that id was under way and may be given up. */
+export interface Cancelled {
+  cancelled: boolean;
+}
+
+/** What one model in a folder is. */
+export type CandidateKind =
+  | "file_model"
+  | "directory_model"
+  | "external_diffusers_bundle";
+
 /** What happened to a model; the names of the feed that the existing Pumas library has. */
 export type ChangeKind =
   | "model_added"
@@ -152,6 +176,17 @@ export type ChangeKind =
   | "package_facts_modified"
   | "stale_facts_invalidated"
   | "dependency_binding_modified";
+
+/** One answer for each path, in the order asked. */
+export interface ClassificationReport {
+  classifications: PathClassification[];
+}
+
+/** Where to look. */
+export interface ClassifyParams {
+  /** Absolute paths of files and folders. */
+  paths: string[];
+}
 
 /** What stands at a component's place. */
 export type ComponentState =
@@ -172,6 +207,34 @@ export interface ComponentWeights {
   tensors: number | null;
   /** How many numbers, by the dtype they are stored in (`F16`, `F32` …); null for pickles. */
   parameters: Record<string, number> | null;
+}
+
+/** Which model, and how finally. */
+export interface DeleteParams {
+  model_id: string;
+  /** False: say what would be done, and write nothing. */
+  apply?: boolean;
+  /** Move the files to the library's trash folder; false removes them for good. */
+  keep_in_trash?: boolean;
+}
+
+/** What deleting did or, for a plan, would do. */
+export interface DeleteResult {
+  success: boolean;
+  model_id: string;
+  storage_kind: StorageKind;
+  applied: boolean;
+  /** The folder that goes: the model's own or, of an external one, its registry folder. */
+  path: string;
+  /** How many files of the library go, records included. */
+  files: number;
+  size_bytes: number;
+  /** Where the files are now. */
+  trash_path: string | null;
+  /** Of an external bundle, whose files stay. */
+  source_path: string | null;
+  /** Files in a registry folder that are not ours. */
+  kept_files: string[];
 }
 
 /** Projection of an active binding row; the row is the truth. */
@@ -281,6 +344,21 @@ export interface DiscoveryReport {
   truncated: boolean;
 }
 
+/** What a person says of a model. What is null stays; an empty text or list takes the value away. */
+export interface EditParams {
+  model_id: string;
+  official_name?: string | null;
+  tags?: string[] | null;
+  notes?: string | null;
+}
+
+/** Whether the record was another one before. */
+export interface EditResult {
+  success: boolean;
+  model_id: string;
+  changed: boolean;
+}
+
 /** Register a diffusers directory where it is. Nothing is copied, moved or written there. */
 export interface ExternalBundleSpec {
   /** Absolute path of the bundle's root; links are resolved. */
@@ -356,6 +434,32 @@ export interface HoldParams {
   bundle: string;
 }
 
+/** Several, one after the other; one that fails stops no other. */
+export interface ImportBatchParams {
+  specs: ModelImportSpec[];
+}
+
+/** What came of each, in the order asked. */
+export interface ImportBatchResult {
+  success: boolean;
+  imported: number;
+  failed: number;
+  results: ModelImportResult[];
+}
+
+/** One model that could be imported by itself. */
+export interface ImportCandidate {
+  path: string;
+  kind: CandidateKind;
+  display_name: string;
+  model_type: string | null;
+  bundle_format: BundleFormat | null;
+  pipeline_class: string | null;
+  component_manifest: BundleComponent[] | null;
+  findings: AssetValidationError[];
+  reasons: string[];
+}
+
 /** `ready` from the first time the asset was valid, and ever after; `failed` until then. */
 export type ImportState =
   | "pending"
@@ -368,6 +472,23 @@ export type ImportStatus =
   | "already_registered"
   | "imported"
   | "refused";
+
+/** Make a folder that lies in the library a model. Its path below the library's root becomes the id. */
+export interface InPlaceImportSpec {
+  /** Absolute path of the folder, below the library root. */
+  path: string;
+  /** Null: told from the files or the path. */
+  family?: string | null;
+  /** Null: the folder's name. */
+  official_name?: string | null;
+  model_type?: string | null;
+  repo_id?: string | null;
+  pipeline_tag?: string | null;
+  tags?: string[];
+  security_acknowledged?: boolean;
+  /** Take a bundle even when it is not valid now. */
+  allow_unhealthy?: boolean;
+}
 
 /** One knob a front end shows. */
 export interface InferenceParameter {
@@ -485,6 +606,23 @@ export interface ModelImportResult {
   model_path: null;
 }
 
+/** Copy a model file, a folder with one model, or a diffusers directory into the library. */
+export interface ModelImportSpec {
+  /** Absolute path of the file or folder. */
+  path: string;
+  family: string;
+  official_name: string;
+  /** A model type or a task of the Hugging Face Hub; null: told from the files. */
+  model_type?: string | null;
+  repo_id?: string | null;
+  pipeline_tag?: string | null;
+  tags?: string[];
+  /** Take pickles, which can run any code when a runtime loads them. */
+  security_acknowledged?: boolean;
+  /** Take a bundle even when it is not valid now. */
+  allow_unhealthy?: boolean;
+}
+
 /** A page of rows, newest first, and how many there are in all. */
 export interface ModelList {
   models: ModelRow[];
@@ -589,6 +727,12 @@ export interface ModelRow {
 /** A method without parameters. */
 export type NoParams = Record<string, never>;
 
+/** A folder with model files that was left alone. */
+export interface NotAdopted {
+  path: string;
+  reason: string;
+}
+
 /** A folder that was not looked into. */
 export interface NotSearched {
   path: string;
@@ -602,6 +746,35 @@ export interface ParameterConstraints {
   allowed_values: unknown[] | null;
   [key: string]: unknown;
 }
+
+/** What one path is, how it could be imported, and why. */
+export interface PathClassification {
+  /** As asked. */
+  path: string;
+  kind: PathKind;
+  suggested_family: string | null;
+  suggested_official_name: string | null;
+  model_type: string | null;
+  bundle_format: BundleFormat | null;
+  pipeline_class: string | null;
+  component_manifest: BundleComponent[] | null;
+  /** Of a bundle: why it is not valid. */
+  findings: AssetValidationError[];
+  /** Of the files that were met. */
+  size_bytes: number | null;
+  reasons: string[];
+  /** By path. */
+  candidates: ImportCandidate[];
+}
+
+/** What a path is to an import. */
+export type PathKind =
+  | "single_file"
+  | "single_bundle"
+  | "single_model_directory"
+  | "multi_model_container"
+  | "ambiguous"
+  | "unsupported";
 
 /** Params of a `progress` notification: how far the request with that id is. */
 export interface Progress {
@@ -803,6 +976,8 @@ export type ErrorCode =
   | "too_many_connections"
   | "model_not_found"
   | "import_failed"
+  | "not_enough_space"
+  | "source_changed"
   | "not_external"
   | "asset_not_valid"
   | "asset_unresponsive"
@@ -837,6 +1012,20 @@ export interface Methods {
   discover_bundles: { params: DiscoverParams; result: DiscoveryReport };
   /** Register a bundle where it lies. */
   import_external_diffusers_directory: { params: ExternalBundleSpec; result: ModelImportResult };
+  /** What lies at some paths, and how it could be imported. Changes nothing. */
+  classify_model_import_paths: { params: ClassifyParams; result: ClassificationReport };
+  /** Copy a model file, a folder with one model, or a diffusers directory into the library. */
+  import_model: { params: ModelImportSpec; result: ModelImportResult };
+  /** The same for several, one after the other. */
+  import_models_batch: { params: ImportBatchParams; result: ImportBatchResult };
+  /** Make a folder that lies in the library a model. */
+  import_model_in_place: { params: InPlaceImportSpec; result: ModelImportResult };
+  /** Make models of the folders in the library that have no record. */
+  adopt_orphan_models: { params: NoParams; result: AdoptionReport };
+  /** Delete a model of the library's own with its files; an external one is only unregistered. */
+  delete_model_with_cascade: { params: DeleteParams; result: DeleteResult };
+  /** Change a model's name, tags or notes. */
+  update_model: { params: EditParams; result: EditResult };
   /** Say where a bundle is now; its id stays. Without `apply` nothing is written. */
   relocate_external_model: { params: RelocateParams; result: Relocation };
   /** Forget an external bundle; its files stay. */
@@ -855,6 +1044,8 @@ export interface Methods {
   thaw: { params: NoParams; result: Thawed };
   /** Who is there, and what it can do. */
   "agent.hello": { params: HelloParams; result: Hello };
+  /** Give up another request of the same connection. */
+  "agent.cancel": { params: CancelParams; result: Cancelled };
   /** The agent, its queue and its resources. */
   "agent.status": { params: NoParams; result: AgentStatus };
   /** The alerts that stand. */

@@ -12,12 +12,22 @@ from pumas_agent.health import (
     AlertBook,
     library_condition,
 )
-from pumas_agent.importing import BundleFinder, ExternalRegistrar
+from pumas_agent.importing import BundleFinder, Classifier, ExternalRegistrar, OwnedImporter
 from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
-from pumas_agent.serving.methods import Parts
+from pumas_agent.serving.parts import Parts
 from pumas_agent.settings import Settings
-from pumas_agent.upkeep import AbsencePolicy, Absences, Announcer, Freshness, Holds, Judge, Refresher, Relocator
+from pumas_agent.upkeep import (
+    AbsencePolicy,
+    Absences,
+    Adopter,
+    Announcer,
+    Freshness,
+    Holds,
+    Judge,
+    Refresher,
+    Relocator,
+)
 
 
 def absence_policy(settings: Settings) -> AbsencePolicy:
@@ -90,6 +100,7 @@ async def assemble(
         observe_library=observe_library,
         holds=(holds := Holds(release)),
     )
+    importer = OwnedImporter(library, judge.judge)
     bound_models = await library.read(lambda index: index.bound_models())
     return Parts(
         library=library,
@@ -97,6 +108,9 @@ async def assemble(
         resolver=DescriptorResolver(library, refresher, alerts, bound_models=bound_models),
         finder=BundleFinder(library.catalog, library.layout.root, judge.judge, policy.search_roots),
         registrar=ExternalRegistrar(library, judge.judge),
+        classifier=Classifier(judge.judge),
+        importer=importer,
+        adopter=Adopter(library, importer),
         reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
         relocator=relocator,
         absences=absences,

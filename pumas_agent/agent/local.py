@@ -10,12 +10,13 @@ from pydantic import BaseModel
 
 from pumas_agent.agent.assembly import absence_policy, assemble
 from pumas_agent.bundles import Look, Policy, look
+from pumas_agent.contracts.classification import ClassifyParams
 from pumas_agent.contracts.discovery import DiscoverParams
 from pumas_agent.contracts.errors import AgentNotRunning, NotPermitted
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import AgentStatus, ReconcileReport
 from pumas_agent.contracts.rpc import METHODS, Access, Progress
-from pumas_agent.importing import BundleFinder
+from pumas_agent.importing import BundleFinder, Classifier
 from pumas_agent.library import Catalog, Library
 from pumas_agent.reconcile import ProgressSink
 from pumas_agent.serving import Peer, Request
@@ -23,7 +24,7 @@ from pumas_agent.serving.methods import Methods
 from pumas_agent.settings import Settings
 from pumas_agent.upkeep import NothingProven
 
-_MAKING = {"import_external_diffusers_directory"}
+_MAKING = {"import_external_diffusers_directory", "import_model", "import_models_batch"}
 """Methods that may be the first thing ever done to a library."""
 
 
@@ -45,6 +46,8 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
     if isinstance(params, DiscoverParams) and not root.exists():  # before the first model there is no library to ask
         finder = BundleFinder(Catalog(), root, judge.judge, settings.bundles.search_roots)
         return await finder.find(params.paths, progress)
+    if isinstance(params, ClassifyParams):  # asks nothing of a library
+        return await Classifier(judge.judge).classify(params.paths)
     if contract.access is Access.WRITE:
         _require_owner(root)
         library = await asyncio.to_thread(Library.open, root, "command", make=method in _MAKING)

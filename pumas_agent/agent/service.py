@@ -15,6 +15,7 @@ import structlog
 
 from pumas_agent import __version__
 from pumas_agent.agent.assembly import absence_policy, assemble
+from pumas_agent.agent.housekeeping import Housekeeping
 from pumas_agent.bundles import JudgePool, Policy
 from pumas_agent.contracts.errors import LibraryBusy, PumasError
 from pumas_agent.contracts.health import AlertCode
@@ -115,6 +116,10 @@ class Agent:
             unsettled=self._on_unsettled,
         )
         self._stopping.append(self.parts.absences.stop)
+        self._housekeeping = Housekeeping(
+            self.parts, adopts=settings.library.adopt, trash_days=settings.library.trash_days
+        )
+        self._stopping.append(self._housekeeping.stop)
         self.queue.start()  # before the first client, who may ask for a reconcile
         self._stopping.append(self.queue.stop)
         await self._serve()
@@ -258,7 +263,10 @@ class Agent:
             for listener in tuple(self._listeners.get(scope, ())):
                 listener(stage, done, total, unit)
 
-        return await self.parts.reconciler.run(scope, reasons, tell)
+        report = await self.parts.reconciler.run(scope, reasons, tell)
+        if scope == ALL_MODELS:
+            self._housekeeping.begin()
+        return report
 
     async def _reconcile(self, scope: str, request: Request) -> ReconcileReport:
         self._listeners[scope].add(request.progress)

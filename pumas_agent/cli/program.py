@@ -7,9 +7,13 @@ import click
 
 from pumas_agent import __version__
 from pumas_agent.cli.accept import accept
+from pumas_agent.cli.classify import classify
+from pumas_agent.cli.delete import delete
 from pumas_agent.cli.demo import demo
 from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
+from pumas_agent.cli.edit import edit
+from pumas_agent.cli.import_ import adopt, import_
 from pumas_agent.cli.listing import list_
 from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
@@ -65,10 +69,15 @@ for command in (
     search,
     descriptor,
     discover,
+    classify,
     register,
+    import_,
+    adopt,
+    edit,
     relocate,
     accept,
     unregister,
+    delete,
     validate,
     reconcile,
     reindex,

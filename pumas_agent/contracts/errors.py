@@ -164,6 +164,18 @@ class ImportFailed(PumasError):
     rpc_code = -32003
 
 
+class NotEnoughSpace(ImportFailed):
+    """The library's disk has less room than a copy needs, with something left for the library itself."""
+
+    code = "not_enough_space"
+
+
+class SourceChanged(ImportFailed):
+    """A file changed while it was copied. Nothing was imported."""
+
+    code = "source_changed"
+
+
 class NotExternal(PumasError):
     """The model's files belong to the library; unregistering is for external references."""
 

@@ -12,10 +12,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, FailFast, Field
 
+from pumas_agent.contracts.classification import ClassificationReport, ClassifyParams
 from pumas_agent.contracts.dependencies import DependencyRequirementsResolution
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
-from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
+from pumas_agent.contracts.imports import (
+    AdoptionReport,
+    DeleteParams,
+    DeleteResult,
+    EditParams,
+    EditResult,
+    ExternalBundleSpec,
+    ImportBatchParams,
+    ImportBatchResult,
+    InPlaceImportSpec,
+    ModelImportResult,
+    ModelImportSpec,
+    UnregisterResult,
+)
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import (
@@ -126,6 +140,18 @@ class Thawed(Contract):
     thawed: bool
 
 
+class CancelParams(Contract):
+    """Which request of the same connection."""
+
+    id: int | str
+
+
+class Cancelled(Contract):
+    """Whether a request with that id was under way and may be given up."""
+
+    cancelled: bool
+
+
 class HelloParams(Contract):
     """Who calls, and which methods it cannot do without."""
 
@@ -154,6 +180,8 @@ class MethodContract:
     result: type[BaseModel]
     access: Access
     summary: str
+    cancellable: bool = False
+    """It writes, and leaves nothing behind when it is given up: its caller may go, or cancel it."""
 
 
 METHODS: dict[str, MethodContract] = {
@@ -202,6 +230,53 @@ METHODS: dict[str, MethodContract] = {
             "Register a bundle where it lies.",
         ),
         MethodContract(
+            "classify_model_import_paths",
+            ClassifyParams,
+            ClassificationReport,
+            Access.READ,
+            "What lies at some paths, and how it could be imported. Changes nothing.",
+        ),
+        MethodContract(
+            "import_model",
+            ModelImportSpec,
+            ModelImportResult,
+            Access.WRITE,
+            "Copy a model file, a folder with one model, or a diffusers directory into the library.",
+            cancellable=True,
+        ),
+        MethodContract(
+            "import_models_batch",
+            ImportBatchParams,
+            ImportBatchResult,
+            Access.WRITE,
+            "The same for several, one after the other.",
+            cancellable=True,
+        ),
+        MethodContract(
+            "import_model_in_place",
+            InPlaceImportSpec,
+            ModelImportResult,
+            Access.WRITE,
+            "Make a folder that lies in the library a model.",
+            cancellable=True,
+        ),
+        MethodContract(
+            "adopt_orphan_models",
+            NoParams,
+            AdoptionReport,
+            Access.WRITE,
+            "Make models of the folders in the library that have no record.",
+            cancellable=True,
+        ),
+        MethodContract(
+            "delete_model_with_cascade",
+            DeleteParams,
+            DeleteResult,
+            Access.WRITE,
+            "Delete a model of the library's own with its files; an external one is only unregistered.",
+        ),
+        MethodContract("update_model", EditParams, EditResult, Access.WRITE, "Change a model's name, tags or notes."),
+        MethodContract(
             "relocate_external_model",
             RelocateParams,
             Relocation,
@@ -244,6 +319,9 @@ METHODS: dict[str, MethodContract] = {
             "thaw", NoParams, Thawed, Access.WRITE, "Act on bundles that are gone, although many vanished together."
         ),
         MethodContract("agent.hello", HelloParams, Hello, Access.READ, "Who is there, and what it can do."),
+        MethodContract(
+            "agent.cancel", CancelParams, Cancelled, Access.READ, "Give up another request of the same connection."
+        ),
         MethodContract("agent.status", NoParams, AgentStatus, Access.READ, "The agent, its queue and its resources."),
         MethodContract("agent.health", NoParams, HealthReport, Access.READ, "The alerts that stand."),
     )

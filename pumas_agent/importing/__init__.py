@@ -1,7 +1,9 @@
 """How an asset enters the library."""
 
+from pumas_agent.importing.classify import Classifier
 from pumas_agent.importing.discovery import BundleFinder
 from pumas_agent.importing.external import ExternalRegistrar
+from pumas_agent.importing.owned import OwnedImporter
 from pumas_agent.importing.source import canonical_source
 
-__all__ = ["BundleFinder", "ExternalRegistrar", "canonical_source"]
+__all__ = ["BundleFinder", "Classifier", "ExternalRegistrar", "OwnedImporter", "canonical_source"]

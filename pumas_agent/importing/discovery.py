@@ -18,10 +18,9 @@ from pumas_agent.contracts.bundles import AssetValidationError
 from pumas_agent.contracts.discovery import BundleHealth, DiscoveredBundle, DiscoveryReport, NotSearched
 from pumas_agent.contracts.errors import PathNotAbsolute, PumasError
 from pumas_agent.importing.external import BUNDLE_SETTLING
-from pumas_agent.importing.record import MODEL_TYPE
+from pumas_agent.importing.record import DEFAULT_FAMILY, MODEL_TYPE
 from pumas_agent.library import Catalog, normalize_name
 
-DEFAULT_FAMILY = "imported"
 SEARCH_S = 10.0
 """For walking; a command waits 30 s for a whole answer."""
 JUDGE_S = 15.0

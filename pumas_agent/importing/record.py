@@ -3,7 +3,7 @@
 Pure: from what was asked and what was found to a metadata record.
 """
 
-from pathlib import Path
+from pathlib import PurePath
 
 from pumas_agent.bundles import Look
 from pumas_agent.contracts.imports import ExternalBundleSpec
@@ -19,11 +19,12 @@ from pumas_agent.contracts.metadata import (
 )
 
 MODEL_TYPE = "diffusion"
+DEFAULT_FAMILY = "imported"
 _TASK = "text-to-image"
 
 
 def external_record(
-    spec: ExternalBundleSpec, *, model_id: str, cleaned_name: str, source: Path, look: Look, now: str
+    spec: ExternalBundleSpec, *, model_id: str, cleaned_name: str, source: PurePath, look: Look, now: str
 ) -> ModelMetadata:
     """The record to store. `source_path` and `entry_path` are both the canonical root."""
     report = look.report

@@ -7,10 +7,11 @@ from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
 from pumas_agent.library.lock import LibraryLock
 from pumas_agent.library.naming import normalize_name
-from pumas_agent.library.projection import primary_file
+from pumas_agent.library.projection import MODEL_EXTENSIONS, primary_file
 from pumas_agent.library.store import IndexOutcome, LibraryChanges, ModelStore
 
 __all__ = [
+    "MODEL_EXTENSIONS",
     "Catalog",
     "CatalogEntry",
     "IndexOutcome",

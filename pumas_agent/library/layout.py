@@ -16,9 +16,15 @@ BACKUP_NAME = "metadata.json.bak"
 REMOVED_NAME = "metadata.json.removed"
 """What a metadata.json is renamed to when its model is removed: decided then, and finished at the latest at a start."""
 OVERRIDES_NAME = "overrides.json"
+OWN_NAMES = frozenset({METADATA_NAME, BACKUP_NAME, REMOVED_NAME, OVERRIDES_NAME})
+"""Files in a model's folder that are the library's records and no part of the model."""
 INDEX_NAME = "models.db"
 INDEX_BACKUP_NAME = "models.db.bak"
 LOCK_NAME = ".pumas-agent.lock"
+STAGING_NAME = ".pumas-staging"
+"""Where copies are made before they are models. Hidden, so that no scan enters it; emptied at each start."""
+TRASH_NAME = ".pumas-trash"
+"""Where the folders of deleted models lie for a while."""
 _NOT_MODELS = frozenset({"migration-reports"})
 _MAX_DEPTH = 16
 _MOUNTED = ":mounted"

@@ -10,9 +10,12 @@ Used by one thread at a time (the writer). Never opens anything outside the libr
 """
 
 import contextlib
+import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -35,6 +38,8 @@ from pumas_agent.library.layout import (
     METADATA_NAME,
     OVERRIDES_NAME,
     REMOVED_NAME,
+    STAGING_NAME,
+    TRASH_NAME,
     LibraryLayout,
 )
 from pumas_agent.library.projection import project
@@ -127,16 +132,10 @@ class ModelStore:
         """
         directory = self.layout.directory(model_id)
         self.layout.require_online(self._opened)
-        for folder in directory.parents[: model_id.count("/")]:
-            if (folder / METADATA_NAME).exists():
-                raise FileExistsError(f"{folder} is a model: there is none below it")
+        self._require_no_model_above(directory)
         made: list[Path] = []
         try:
-            for folder in [*reversed(directory.parents), directory]:
-                if not folder.is_dir():
-                    folder.mkdir()
-                    made.append(folder)
-                    sync_directory(folder.parent)
+            self._make_folders([*reversed(directory.parents), directory], made)
             if any(directory.iterdir()):
                 raise FileExistsError(f"{directory} is not empty")
         except OSError as error:
@@ -154,6 +153,97 @@ class ModelStore:
             if isinstance(error, OSError):
                 raise self._unwritable(model_id, error) from error
             raise
+
+    def stage(self) -> Path:
+        """Make an empty folder on the library's own filesystem, which is no model and is entered by no scan.
+
+        Raises:
+            LibraryUnwritable, LibraryOffline: it could not be made.
+        """
+        self.layout.require_online(self._opened)
+        folder = self.layout.root / STAGING_NAME / uuid.uuid4().hex
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise self._unwritable(f"{STAGING_NAME}/{folder.name}", error) from error
+        return folder
+
+    def discard_staged(self, staged: Path) -> None:
+        """Remove a folder that `stage` made, if it is there still."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(staged)
+        _remove_empty([staged.parent])
+
+    def adopt_staged(self, model_id: str, staged: Path, metadata: ModelMetadata) -> None:
+        """Make a staged folder a model: its record is written into it, and one rename puts it in its place.
+
+        Raises:
+            FileExistsError: there is a model, or anything else, at that place or above it.
+            LibraryUnwritable: it could not be written; the folder is staged still.
+            LibraryOffline: the whole library is not there.
+        """
+        directory = self.layout.directory(model_id)
+        self.layout.require_online(self._opened)
+        self._require_no_model_above(directory)
+        if directory.exists():
+            raise FileExistsError(f"{directory} exists")
+        metadata = metadata.model_copy(update={"model_id": model_id})
+        made: list[Path] = []
+        try:
+            self._make_folders([*reversed(directory.parents)], made)
+            with self._index.transaction():
+                write_json(staged / METADATA_NAME, metadata.to_document())
+                row = replace(project(model_id, staged, metadata), path=str(directory))
+                self._index.upsert(row)
+                staged.rename(directory)
+                sync_directory(directory.parent)
+                if signature := self.layout.signature(directory):
+                    self._index.put_signatures([(model_id, signature)])
+        except Exception as error:
+            with contextlib.suppress(OSError):  # the row was not committed: it is as if it had never been there
+                directory.rename(staged)
+            _remove_empty(reversed(made))
+            if isinstance(error, OSError):
+                raise self._unwritable(model_id, error) from error
+            raise
+        self._catalog.put([row], self._index.last_event_id())
+
+    def adopt_in_place(self, model_id: str, metadata: ModelMetadata) -> None:
+        """Make a folder with files in it a model. Nothing but its record is written.
+
+        Raises:
+            FileExistsError: it is a model already, or lies in one.
+            LibraryUnwritable: it could not be written; the folder is as before.
+            LibraryOffline: the whole library is not there.
+        """
+        directory = self.layout.directory(model_id)
+        self.layout.require_online(self._opened)
+        self._require_no_model_above(directory)
+        if (directory / METADATA_NAME).exists():
+            raise FileExistsError(f"{directory} is a model")
+        try:
+            self._write(model_id, metadata)
+        except Exception as error:
+            with contextlib.suppress(FileNotFoundError):
+                (directory / METADATA_NAME).unlink()
+            if isinstance(error, OSError):
+                raise self._unwritable(model_id, error) from error
+            raise
+
+    def _require_no_model_above(self, directory: Path) -> None:
+        for folder in directory.parents:
+            if folder == self.layout.root:
+                return
+            if (folder / METADATA_NAME).exists():
+                raise FileExistsError(f"{folder} is a model: there is none below it")
+
+    @staticmethod
+    def _make_folders(folders: Iterable[Path], made: list[Path]) -> None:
+        for folder in folders:
+            if not folder.is_dir():
+                folder.mkdir()
+                made.append(folder)
+                sync_directory(folder.parent)
 
     def update(self, model_id: str, change: Callable[[ModelMetadata], ModelMetadata]) -> bool:
         """Change a model's record. The record is read from its file first, so that no edit made there is lost.
@@ -221,6 +311,43 @@ class ModelStore:
                 raise
             raise self._unwritable(model_id, error) from error
 
+    def move_to_trash(self, model_id: str) -> Path | None:
+        """Take a model of the library's own out of it, with all its files: where they are now; None when none were.
+
+        Decided by one rename, after which the next start drops the row if this did not. The path below the trash's own
+        folder is the id: moving it back restores the model.
+
+        Raises:
+            LibraryUnwritable: it could not be written; the model is as before.
+            LibraryOffline: the whole library is not there.
+        """
+        directory = self.layout.directory(model_id)
+        self.layout.require_online(self._opened)
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        grave = self.layout.root / TRASH_NAME / f"{stamp}-{uuid.uuid4().hex[:8]}"
+        target = grave / model_id
+        moved = False
+        try:
+            if directory.is_dir():
+                target.parent.mkdir(parents=True)
+                directory.rename(target)
+                moved = True
+                sync_directory(target.parent)
+                sync_directory(directory.parent)
+            with self._index.durable_transaction():
+                self._index.delete(model_id)
+        except (OSError, LibraryUnwritable) as error:
+            if moved:
+                with contextlib.suppress(OSError):  # what cannot be taken back now is finished at the next start
+                    target.rename(directory)
+            _remove_empty([*target.parents][: model_id.count("/") + 2])
+            if isinstance(error, LibraryUnwritable):
+                raise
+            raise self._unwritable(model_id, error) from error
+        self._catalog.remove([model_id], self._index.last_event_id())
+        _remove_empty(directory.parents[: model_id.count("/")])
+        return target if moved else None
+
     def _finish_removal(self, model_id: str) -> tuple[str, ...]:
         directory = self.layout.directory(model_id)
         # The row goes for good before the file that says so does: a power cut must not bring back a row without a file.
@@ -232,8 +359,7 @@ class ModelStore:
                 (directory / name).unlink()
         kept = tuple(sorted(path.name for path in directory.iterdir())) if directory.is_dir() else ()
         if not kept:
-            parents = [path for path in directory.parents if path.is_relative_to(self.layout.root)]
-            _remove_empty([directory, *(path for path in parents if path != self.layout.root)])
+            _remove_empty([directory, *directory.parents[: model_id.count("/")]])
         return kept
 
     # --- deriving the index ------------------------------------------------------------------------------------
@@ -241,6 +367,7 @@ class ModelStore:
     def recover(self) -> IndexOutcome:
         """Finish what a crash or a power cut cut off: removals, temporary files, rows older than their files."""
         self.layout.require_online(self._opened)
+        self._empty_staging()
         survey = self.layout.survey()
         for path in survey.leftovers:
             try:
@@ -260,6 +387,15 @@ class ModelStore:
                 log.warning("library.removal_not_finished", model_id=model_id, reason=str(error))
         known = self._index.signatures()
         return self.index(self._compare(survey.signatures, known, known.keys() | self._catalog.ids()))
+
+    def _empty_staging(self) -> None:
+        """What lies there is of a process that is gone: whoever copies holds the library's lock."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self.layout.root / STAGING_NAME)
+                log.warning("library.staging_emptied", path=str(self.layout.root / STAGING_NAME))
+        except OSError as error:
+            log.warning("library.leftover_kept", path=str(self.layout.root / STAGING_NAME), reason=error.strerror)
 
     def index(self, changes: LibraryChanges) -> IndexOutcome:
         """Make the rows of changed metadata files anew. Rows that come out the same are not written.

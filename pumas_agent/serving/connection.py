@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         self._thread = threading.get_ident()
         self._lines = LineBuffer(service.limits.frame_in)
         self._in_flight = 0
-        self._reads: set[asyncio.Task[None]] = set()
+        self._cancellable: dict[asyncio.Task[None], RequestId] = {}
         self._unread = False  # the client leaves its answers unread
         self._reading = True
         self._ended = False  # the client will send no more
@@ -130,13 +130,13 @@ class Connection(asyncio.Protocol):
         self._schedule()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """The client is gone. What only reads is given up; a write, once begun, is finished."""
+        """The client is gone. What can be given up is; another write, once begun, is finished."""
         self._stopping = True
         for timer in (self._turn, self._unfinished_timer, self._drain_timer):
             if timer is not None:
                 timer.cancel()
         self._lines.clear()
-        for task in self._reads:
+        for task in tuple(self._cancellable):
             task.cancel()
         for undo in self._gone:
             undo()
@@ -251,7 +251,9 @@ class Connection(asyncio.Protocol):
             handler = find_handler(self._service.registry, method)
             self._check_access(handler)
             parsed = parse_params(handler.contract, params)
-            answer = handler.call(parsed, Request(request_id, self._peer, self._report, self._gone.append))
+            answer = handler.call(
+                parsed, Request(request_id, self._peer, self._report, self._gone.append, self._cancel)
+            )
             if isinstance(answer, bytes | BaseModel):
                 self._reply(request_id, method, answer)
             else:
@@ -273,8 +275,8 @@ class Connection(asyncio.Protocol):
         self._in_flight += 1
         task = self._loop.create_task(self._finish(request_id, handler.contract.name, answer))
         self._service.usage.start(self._peer.uid, task)
-        if handler.contract.access is Access.READ:
-            self._reads.add(task)
+        if handler.contract.access is Access.READ or handler.contract.cancellable:
+            self._cancellable[task] = request_id
         task.add_done_callback(self._finished)
 
     async def _finish(self, request_id: RequestId, method: str, answer: Awaitable[Answer]) -> None:
@@ -291,11 +293,17 @@ class Connection(asyncio.Protocol):
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._in_flight -= 1
-        self._reads.discard(task)
+        self._cancellable.pop(task, None)
         if self._stopping:
             self._close_when_done()
         else:
             self._schedule()
+
+    def _cancel(self, request_id: RequestId) -> bool:
+        found = [task for task, known in self._cancellable.items() if known == request_id and not task.done()]
+        for task in found:
+            task.cancel()
+        return bool(found)
 
     def _close_when_done(self) -> None:
         if not self._in_flight and not self._transport.is_closing():

@@ -5,7 +5,6 @@ contract checks already, and blocks on nothing: what takes time is awaited.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pumas_agent import __version__
@@ -33,6 +32,8 @@ from pumas_agent.contracts.relocation import (
 )
 from pumas_agent.contracts.rpc import (
     METHODS,
+    Cancelled,
+    CancelParams,
     DependencyParams,
     DescriptorBatchParams,
     DescriptorParams,
@@ -47,34 +48,15 @@ from pumas_agent.contracts.rpc import (
     UpdatesParams,
 )
 from pumas_agent.dependencies import resolve_requirements
-from pumas_agent.execution import DescriptorResolver, require_contract_version
-from pumas_agent.health import AlertBook
-from pumas_agent.importing import BundleFinder, ExternalRegistrar
-from pumas_agent.library import Library
-from pumas_agent.reconcile import Reconciler
+from pumas_agent.execution import require_contract_version
+from pumas_agent.serving.library_methods import LibraryMethods
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
+from pumas_agent.serving.parts import Parts
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request
-from pumas_agent.upkeep import Absences, Holds, Refresher, Relocator, accept, unregister
+from pumas_agent.upkeep import Holds, accept, unregister
 
 Reconcile = Callable[[str, Request], Awaitable[ReconcileReport]]
 """`(scope, request)`: a look at the scope that starts after the call; the request is told how far it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the methods are made of."""
-
-    library: Library
-    refresher: Refresher
-    resolver: DescriptorResolver
-    finder: BundleFinder
-    registrar: ExternalRegistrar
-    reconciler: Reconciler
-    relocator: Relocator
-    absences: Absences
-    holds: Holds
-    alerts: AlertBook
-    bound_models: frozenset[str]
 
 
 class Methods:
@@ -114,6 +96,8 @@ class Methods:
             "release_bundle": self.release,
             "reconcile": self.reconcile,
             "rebuild_model_index": self.rebuild,
+            **LibraryMethods(self._parts, self._forget).calls(),
+            "agent.cancel": self.cancel,
             "agent.hello": self.hello,
             "agent.status": lambda _params, _request: self._status(),
             "agent.health": self.health,
@@ -197,11 +181,14 @@ class Methods:
     async def unregister(self, params: ModelParams, _request: Request) -> UnregisterResult:
         """Forget it everywhere."""
         result = await unregister(self._parts.library, params.model_id)
-        self._parts.refresher.forget(params.model_id)
-        self._parts.absences.forget(params.model_id)
-        self._parts.alerts.forget(params.model_id)
-        await self._follow()
+        await self._forget(params.model_id)
         return result
+
+    async def _forget(self, model_id: str) -> None:
+        self._parts.refresher.forget(model_id)
+        self._parts.absences.forget(model_id)
+        self._parts.alerts.forget(model_id)
+        await self._follow()
 
     async def relocate(self, params: RelocateParams, _request: Request) -> Relocation:
         """Plan or apply, then watch and judge what is at the new place."""
@@ -255,6 +242,10 @@ class Methods:
         return await self._parts.reconciler.rebuild(request.progress)
 
     # --- agent --------------------------------------------------------------------------------------------------
+
+    def cancel(self, params: CancelParams, request: Request) -> Cancelled:
+        """What it had begun is undone; the request is answered with an error."""
+        return Cancelled(cancelled=request.cancel(params.id))
 
     def hello(self, params: HelloParams, _request: Request) -> Hello:
         """Refuses a client that cannot do without a method we do not have."""

@@ -27,7 +27,7 @@ _LONGEST_NAME = 128
 class Request:
     """One call, as its handler sees it: who asked, and a way to say how far the work is."""
 
-    __slots__ = ("_next_report", "_report", "_stage", "id", "on_gone", "peer")
+    __slots__ = ("_next_report", "_report", "_stage", "cancel", "id", "on_gone", "peer")
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Request:
         peer: Peer,
         report: Callable[[Progress], None],
         on_gone: Callable[[Callable[[], None]], None] = lambda _: None,
+        cancel: Callable[[RequestId], bool] = lambda _: False,
     ) -> None:
         """Make one.
 
@@ -43,10 +44,12 @@ class Request:
             peer: who asks.
             report: sends a progress notification.
             on_gone: takes what has to be done when the caller's connection ends.
+            cancel: gives up another request of the same connection; false when there is none that can be.
         """
         self.id = request_id
         self.peer = peer
         self.on_gone = on_gone
+        self.cancel = cancel
         self._report = report
         self._stage: str | None = None
         self._next_report = 0.0
@@ -69,8 +72,8 @@ class Handler:
     """A method and the function that does it.
 
     A function that returns its answer is answered on the spot and must not block. One that returns an awaitable becomes
-    a task; the task of a method that only reads is cancelled when its caller is gone, so what it shares with other
-    requests has to be shielded.
+    a task; the task of a method that only reads, or says that it can be given up, is cancelled when its caller is gone,
+    so what it shares with other requests has to be shielded.
     """
 
     contract: MethodContract

@@ -1,7 +1,10 @@
 """What may be done to a registered asset: judge it again and commit the verdict, or forget it."""
 
 from pumas_agent.upkeep.absences import AbsencePolicy, Absences
+from pumas_agent.upkeep.adoption import QUIET_S, WRITTEN_NOW, Adopter
 from pumas_agent.upkeep.announcer import Announcer
+from pumas_agent.upkeep.deletion import delete, empty_trash
+from pumas_agent.upkeep.editing import edit
 from pumas_agent.upkeep.refresh import Freshness, Judge, NothingProven, Refresher
 from pumas_agent.upkeep.relocation import Relocator
 from pumas_agent.upkeep.removal import unregister
@@ -10,8 +13,11 @@ from pumas_agent.upkeep.settling import Holds
 from pumas_agent.upkeep.verdict import Verdict
 
 __all__ = [
+    "QUIET_S",
+    "WRITTEN_NOW",
     "AbsencePolicy",
     "Absences",
+    "Adopter",
     "Announcer",
     "Freshness",
     "Holds",
@@ -21,5 +27,8 @@ __all__ = [
     "Relocator",
     "Verdict",
     "accept",
+    "delete",
+    "edit",
+    "empty_trash",
     "unregister",
 ]

@@ -14,6 +14,7 @@ _INTERNAL_NAMES = frozenset(
     }
 )
 """Files at the root of the library that say nothing about a model."""
+_INTERNAL_FOLDERS = frozenset({"migration-reports", ".pumas-staging", ".pumas-trash"})
 
 
 def library_scope(relative: str, is_model: Callable[[str], bool]) -> str | None:
@@ -36,7 +37,7 @@ def _is_internal(parts: tuple[str, ...]) -> bool:
     if not parts:
         return False
     first, name = parts[0], parts[-1]
-    if first == "migration-reports" or any(part.startswith(".tmp_import_") for part in parts):
+    if first in _INTERNAL_FOLDERS or any(part.startswith(".tmp_import_") for part in parts):
         return True
     if len(parts) == 1 and (first.startswith("models.db") or first in _INTERNAL_NAMES):
         return True

@@ -26,7 +26,8 @@ from pumas_agent.library import store as store_module
 _COMMIT_PATH = {store_module.__file__, files_module.__file__, index_module.__file__}
 _LOOKS_ONLY = {"_require_storable"}  # hundreds of lines that touch nothing
 _SEAMS = {
-    "open", "write", "flush", "fsync", "link", "replace", "unlink", "mkdir", "rmdir", "execute", "executemany", "close",
+    "open", "write", "flush", "fsync", "link", "replace", "rename", "unlink", "mkdir", "rmdir", "execute",
+    "executemany", "close",
 }  # fmt: skip
 
 
@@ -70,9 +71,19 @@ def prepare(store: ModelStore, action: str, model_id: str, key: str) -> Callable
         if there:
             store.remove(model_id)
         return lambda: store.create(model_id, ModelMetadata(notes=key, tags=[f"new{key}"]))
+    if action == "adopt":
+        if there:
+            store.move_to_trash(model_id)
+        staged = store.stage()
+        (staged / "weights.gguf").write_bytes(b"GGUF")
+        return lambda: store.adopt_staged(model_id, staged, ModelMetadata(notes=key, tags=[f"new{key}"]))
     if not there:
         store.create(model_id, ModelMetadata(notes="first"))
     store.update(model_id, lambda record: record.model_copy(update={"notes": f"before {key}", "tags": [f"old{key}"]}))
+    if action == "trash":
+        (store.layout.root / model_id / "weights.gguf").write_bytes(b"GGUF")
+        store.index_one(model_id)
+        return lambda: store.move_to_trash(model_id)
     if action == "remove":
         return lambda: store.remove(model_id)
     return lambda: store.update(

@@ -77,7 +77,8 @@ def state_after(root: Path, model_id: str, before: int) -> tuple[str | None, lis
         assert searchable == [(row.id, " ".join(json.loads(row.tags_json)) or None) for _, row in sorted(rows.items())]
         assert store.read(KEEPER)[0].notes == "an earlier commit"
         names = {path.name for path in root.rglob("*") if path.is_file() and path.parent != root}
-        assert names <= {"metadata.json", "metadata.json.bak"}
+        assert names <= {"metadata.json", "metadata.json.bak", "weights.gguf"}
+        assert not (root / ".pumas-staging").exists()
         feed = index.updates_since(f"model-library-updates:{before}", 1000)
         assert not feed.stale_cursor
         events = [event.change_kind for event in feed.events if event.model_id == model_id]
@@ -92,6 +93,8 @@ def state_after(root: Path, model_id: str, before: int) -> tuple[str | None, lis
         ("create", ChangeKind.MODEL_ADDED),
         ("update", ChangeKind.METADATA_MODIFIED),
         ("remove", ChangeKind.MODEL_REMOVED),
+        ("adopt", ChangeKind.MODEL_ADDED),
+        ("trash", ChangeKind.MODEL_REMOVED),
     ],
 )
 def test_a_commit_that_is_killed_at_any_moment_is_whole_or_not_there(
@@ -103,7 +106,8 @@ def test_a_commit_that_is_killed_at_any_moment_is_whole_or_not_there(
 
     for point in range(1, 5000):
         key = f"k{point}"
-        old, new = {"create": (None, key), "update": (f"before {key}", key), "remove": (f"before {key}", None)}[action]
+        old = None if action in {"create", "adopt"} else f"before {key}"
+        new = None if action in {"remove", "trash"} else key
         told = killer.kill(action, key, point)
         assert told["killed"], f"{action} at moment {point} ended by itself"
         notes, events = state_after(root, model_id, told["before"])

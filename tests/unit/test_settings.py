@@ -124,7 +124,7 @@ def test_the_flag_names_the_file_before_the_variable(home: Path) -> None:
         ("[libary]\n", "unknown setting libary", "did you mean library?"),
         ("library = '/x'\n", "library is a section, not a value", "write [library] on a line"),
         ("root = '/x'\n", "unknown setting root", "did you mean library.root?"),
-        ("[zzz]\nqqq = 1\n", "unknown setting zzz.qqq", "known: library.root, socket.path"),
+        ("[zzz]\nqqq = 1\n", "unknown setting zzz.qqq", "known: library.root, library.trash_days"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_one(home: Path, text: str, message: str, hint: str) -> None:

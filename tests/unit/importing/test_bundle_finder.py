@@ -16,7 +16,7 @@ from pumas_agent.contracts.discovery import BundleHealth, DiscoveredBundle, Disc
 from pumas_agent.contracts.errors import AssetUnresponsive, PathNotAbsolute
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
 from pumas_agent.importing import BundleFinder, discovery
-from pumas_agent.importing.discovery import DEFAULT_FAMILY
+from pumas_agent.importing.record import DEFAULT_FAMILY
 from pumas_agent.library import Catalog
 
 REPOSITORY = "models--Acme--Tiny"

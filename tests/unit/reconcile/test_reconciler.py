@@ -18,7 +18,7 @@ from pumas_agent.contracts.records import ALL_MODELS
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
 from pumas_agent.library import Library
 from pumas_agent.reconcile import RECORDS_CHANGED
-from pumas_agent.serving.methods import Parts
+from pumas_agent.serving.parts import Parts
 from pumas_agent.upkeep import AbsencePolicy, NothingProven
 
 A, B, OWNED, FILE = "diffusion/f/a", "diffusion/f/b", "diffusion/f/owned", "llm/f/file"

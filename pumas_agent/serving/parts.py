@@ -1,0 +1,30 @@
+"""What the methods are made of: the parts that `agent.assembly` puts together. No logic."""
+
+from dataclasses import dataclass
+
+from pumas_agent.execution import DescriptorResolver
+from pumas_agent.health import AlertBook
+from pumas_agent.importing import BundleFinder, Classifier, ExternalRegistrar, OwnedImporter
+from pumas_agent.library import Library
+from pumas_agent.reconcile import Reconciler
+from pumas_agent.upkeep import Absences, Adopter, Holds, Refresher, Relocator
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the methods are made of."""
+
+    library: Library
+    refresher: Refresher
+    resolver: DescriptorResolver
+    finder: BundleFinder
+    registrar: ExternalRegistrar
+    classifier: Classifier
+    importer: OwnedImporter
+    adopter: Adopter
+    reconciler: Reconciler
+    relocator: Relocator
+    absences: Absences
+    holds: Holds
+    alerts: AlertBook
+    bound_models: frozenset[str]

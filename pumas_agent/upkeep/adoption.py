@@ -1,0 +1,137 @@
+"""Folders of models that lie in the library without a record: which of them become models, and which are left alone.
+
+Only folders of the library itself are looked at. What belongs to a registered model, external or not, is never an
+orphan, whatever has become of its record; nor is a download that is not finished, or what is being written now.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pumas_agent.contracts.errors import PumasError
+from pumas_agent.contracts.imports import AdoptionReport, InPlaceImportSpec, NotAdopted
+from pumas_agent.importing import OwnedImporter
+from pumas_agent.importing.classify import is_bundle_folder
+from pumas_agent.importing.model_source import PARTIAL_SUFFIXES
+from pumas_agent.library import MODEL_EXTENSIONS, Library
+from pumas_agent.library.layout import METADATA_NAME, REMOVED_NAME
+
+_MAX_LEVELS = 4
+"""`type/family/name` is three; people also keep an owner's folder."""
+QUIET_S = 10.0
+"""How long a folder has to have been left alone to be adopted."""
+_LOOSE = "model files lie beside folders of models; give them a folder of their own"
+WRITTEN_NOW = "it is being written right now"
+
+Progress = Callable[[str, int, int | None, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A folder that looks like a model; `why_not` says why it is left alone."""
+
+    directory: Path
+    why_not: str | None
+
+
+class Adopter:
+    """Adopts orphans, one after the other."""
+
+    def __init__(self, library: Library, importer: OwnedImporter, *, quiet_s: float = QUIET_S) -> None:
+        self._library = library
+        self._importer = importer
+        self._quiet_s = quiet_s
+        self._one_at_a_time = asyncio.Lock()
+
+    async def adopt(self, progress: Progress) -> AdoptionReport:
+        """Look for orphans and make models of those that are whole and left alone.
+
+        One that cannot be adopted stops no other.
+        """
+        async with self._one_at_a_time:
+            known = self._library.catalog.ids()
+            orphans = await asyncio.to_thread(find_orphans, self._library.layout.root, known, self._quiet_s)
+            adopted: list[str] = []
+            left: list[NotAdopted] = []
+            for number, orphan in enumerate(orphans):
+                progress("adopting", number, len(orphans), "folders")
+                reason = orphan.why_not or await self._try(orphan, adopted)
+                if reason is not None:
+                    left.append(NotAdopted(path=str(orphan.directory), reason=reason))
+            return AdoptionReport(adopted=tuple(adopted), not_adopted=tuple(left))
+
+    async def _try(self, orphan: Orphan, adopted: list[str]) -> str | None:
+        try:
+            result = await self._importer.take(InPlaceImportSpec(path=str(orphan.directory)), _unseen)
+        except PumasError as error:
+            return error.message
+        if result.success and result.model_id is not None:
+            adopted.append(result.model_id)
+            return None
+        return result.error
+
+
+def _unseen(_stage: str, _done: int, _total: int | None, _unit: str) -> None:
+    """The files of one orphan are not counted."""
+
+
+def find_orphans(root: Path, known: set[str], quiet_s: float) -> list[Orphan]:
+    """Folders below the root that hold model files or a bundle, and no record; blocks on the disk.
+
+    Args:
+        root: of the library.
+        known: ids of registered models: their folders are not entered, record or not.
+        quiet_s: how long nothing in a folder may have changed.
+    """
+    found: list[Orphan] = []
+    pending: list[tuple[Path, str, int]] = [(root, "", 0)]
+    while pending:
+        folder, relative, level = pending.pop()
+        if relative in known:
+            continue
+        try:
+            entries = {entry.name: entry for entry in os.scandir(folder)}
+        except OSError:
+            continue  # not ours to read: nothing could be adopted there
+        if relative and (METADATA_NAME in entries or REMOVED_NAME in entries):
+            continue
+        below = [
+            (folder / name, f"{relative}/{name}" if relative else name, level + 1)
+            for name, entry in entries.items()
+            if not name.startswith(".") and entry.is_dir(follow_symlinks=False) and name != "migration-reports"
+        ]
+        if relative and (is_bundle_folder(set(entries)) or _has_models(entries)):
+            found.append(Orphan(folder, _LOOSE if level == 1 and below else _why_not(folder, quiet_s)))
+            if level > 1 or not below:
+                continue
+        if level < _MAX_LEVELS:
+            pending += below
+    return sorted(found, key=lambda orphan: str(orphan.directory))
+
+
+def _has_models(entries: dict[str, os.DirEntry[str]]) -> bool:
+    partial = (*(f"{extension}{suffix}" for extension in MODEL_EXTENSIONS for suffix in PARTIAL_SUFFIXES),)
+    return any(
+        name.lower().endswith((*MODEL_EXTENSIONS, *partial)) and entry.is_file() for name, entry in entries.items()
+    )
+
+
+def _why_not(folder: Path, quiet_s: float) -> str | None:
+    """Why a folder is not adopted now; None when nothing that can be seen without opening files speaks against it."""
+    newest = 0.0
+    for path, folders, names in os.walk(folder):
+        if METADATA_NAME in names:
+            return f"a model lies below it: {path}"
+        for name in names:
+            if name.lower().endswith(PARTIAL_SUFFIXES):
+                return f"{name} is a download that is not finished"
+        for name in (*folders, *names):
+            try:
+                facts = os.lstat(os.path.join(path, name))  # noqa: PTH118  text, for as many files as there are
+            except OSError:
+                return WRITTEN_NOW
+            newest = max(newest, facts.st_mtime, facts.st_ctime)
+    return WRITTEN_NOW if time.time() - newest < quiet_s else None
