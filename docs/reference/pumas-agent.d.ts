@@ -985,6 +985,7 @@ export type ErrorCode =
   | "library_unavailable"
   | "library_offline"
   | "library_unwritable"
+  | "library_newer"
   | "metadata_corrupt"
   | "config_invalid"
   | "agent_not_running"

@@ -244,6 +244,12 @@ class LibraryUnwritable(PumasError):
     code = "library_unwritable"
 
 
+class LibraryNewer(LibraryUnwritable):
+    """A newer version has written the library: this one only reads it."""
+
+    code = "library_newer"
+
+
 class MetadataUnreadable(PumasError):
     """A `metadata.json` is no JSON object. The file is left as it is."""
 

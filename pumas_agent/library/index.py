@@ -12,9 +12,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pumas_agent.contracts.errors import LibraryUnavailable, LibraryUnwritable
+from pumas_agent.contracts.errors import LibraryNewer, LibraryUnavailable, LibraryUnwritable
 from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope, UpdateEvent, UpdateFeed
-from pumas_agent.library.migrations import migrate
+from pumas_agent.library.migrations import migrate, unknown_migrations
 
 _BUSY_MS = 30_000
 _CURSOR = "model-library-updates:"
@@ -188,9 +188,16 @@ class IndexWriter(IndexReader):
 
         Raises:
             LibraryUnavailable: it cannot be opened, or is no SQLite database.
+            LibraryNewer: a newer version has written it; nothing was changed.
         """
         try:
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            if newer := unknown_migrations(connection):
+                connection.close()
+                raise LibraryNewer(
+                    f"a newer pumas-agent has written the index {path} ({', '.join(newer)}): it is only read",
+                    hint="update pumas-agent; until then nothing in the library is changed",
+                )
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA journal_mode = WAL")

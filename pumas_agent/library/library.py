@@ -9,12 +9,13 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from pumas_agent.contracts.errors import LibraryUnavailable, LibraryUnwritable, PumasError
+from pumas_agent.contracts.errors import LibraryNewer, LibraryUnavailable, LibraryUnwritable, PumasError
 from pumas_agent.library.catalog import Catalog
 from pumas_agent.library.index import IndexReader, IndexWriter
 from pumas_agent.library.layout import LibraryLayout
@@ -44,10 +45,14 @@ class Library:
         reader: IndexReader,
         store: ModelStore | None,
         lock: LibraryLock | None,
+        *,
+        fault: LibraryUnwritable | None = None,
     ) -> None:
         self.layout = layout
         self.catalog = catalog
         self.recovered = IndexOutcome()
+        self.fault = fault
+        """Why it is only read although it was to be written; None when it can be, or nobody asked for that."""
         self._reader = reader
         self._store = store
         self._lock = lock
@@ -61,7 +66,8 @@ class Library:
         """Take the lock, bring the index up to date with the metadata files, fill the catalog.
 
         What is absent is made; with `make` false a folder that is absent is refused, for it may be a path mistyped.
-        `given_up` is asked while a command holds the lock, and ends the wait for it.
+        `given_up` is asked while a command holds the lock, and ends the wait for it. A library that a newer version has
+        written is only read: `fault` says so.
 
         Raises:
             LibraryBusy: another process owns it.
@@ -81,7 +87,13 @@ class Library:
         with contextlib.ExitStack() as undo:
             undo.callback(lock.release)
             is_new = not layout.index_path.exists()
-            writer = IndexWriter.open(layout.index_path)
+            try:
+                writer = IndexWriter.open(layout.index_path)
+            except LibraryNewer as newer:
+                log.warning("library.newer", path=str(layout.root), reason=newer.message)
+                library = cls._read_only(layout, lock, newer)
+                undo.pop_all()
+                return library
             undo.callback(writer.close)
             catalog = Catalog()
             catalog.load(writer.rows(), writer.last_event_id())
@@ -107,17 +119,22 @@ class Library:
         if not root.is_dir():
             raise no_library(root)
         layout = LibraryLayout(root)
+        return cls._read_only(layout, None, None)
+
+    @classmethod
+    def _read_only(cls, layout: LibraryLayout, lock: LibraryLock | None, fault: LibraryUnwritable | None) -> "Library":
         in_use = layout.log_path.exists()
         reader = IndexReader.open(layout.index_path) if in_use else IndexReader.open_at_rest(layout.index_path)
         catalog = Catalog()
         try:
-            catalog.load(reader.rows(), reader.last_event_id())
+            rows = (replace(row, path=str(layout.root / row.id)) for row in reader.rows())
+            catalog.load(rows, reader.last_event_id())
         except sqlite3.Error as error:
             reader.close()
             raise LibraryUnavailable(
                 f"the index {layout.index_path} cannot be read: {error}", hint="`pumas-agent reindex` makes it anew"
             ) from error
-        return cls(layout, catalog, reader, None, None)
+        return cls(layout, catalog, reader, None, lock, fault=fault)
 
     @property
     def writable(self) -> bool:
@@ -157,7 +174,7 @@ class Library:
 
     def _require_store(self) -> ModelStore:
         if self._store is None:
-            raise LibraryUnwritable("the library was opened only to read")
+            raise self.fault or LibraryUnwritable("the library was opened only to read")
         return self._store
 
     def close(self) -> None:

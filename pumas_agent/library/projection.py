@@ -71,14 +71,24 @@ def primary_file(directory: Path) -> Path | None:
     return directory / min(models, key=lambda file: (-file.size, file.name)).name
 
 
-def project(model_id: str, directory: Path, metadata: ModelMetadata) -> IndexRow:
-    """The row of a model."""
+def project(model_id: str, directory: Path, metadata: ModelMetadata, *, payload: Path | None = None) -> IndexRow:
+    """The row of a model.
+
+    Args:
+        model_id: its id.
+        directory: its folder.
+        metadata: its record.
+        payload: where its files lie before they are moved there; null: in its folder.
+    """
     document = metadata.to_document()
-    files = () if metadata.is_external else tuple(payload_files(directory, _PARTIAL_DEPTH))
+    payload = directory if payload is None else payload
+    files = () if metadata.is_external else tuple(payload_files(payload, _PARTIAL_DEPTH))
     facts = {key: value for key, value in document.items() if key not in _NOT_IN_ROW}
     if not facts["validation_errors"]:
         del facts["validation_errors"]
     facts |= _payload_facts(metadata, files)
+    if metadata.is_bundle and not metadata.is_external:
+        facts["entry_path"] = str(directory)  # whatever is stored: the library may have been moved
     segments = model_id.split("/")
     return IndexRow(
         id=model_id,
@@ -91,7 +101,7 @@ def project(model_id: str, directory: Path, metadata: ModelMetadata) -> IndexRow
             metadata.hashes.model_dump(exclude_none=True, include={"sha256", "blake3"}) if metadata.hashes else {}
         ),
         metadata_json=json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False),
-        updated_at=metadata.updated_date or _newest(directory, files),
+        updated_at=metadata.updated_date or _newest(payload, files),
     )
 
 

@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -193,7 +193,7 @@ class ModelStore:
             self._make_folders([*reversed(directory.parents)], made)
             with self._index.transaction():
                 write_json(staged / METADATA_NAME, metadata.to_document())
-                row = replace(project(model_id, staged, metadata), path=str(directory))
+                row = project(model_id, directory, metadata, payload=staged)
                 self._index.upsert(row)
                 staged.rename(directory)
                 sync_directory(directory.parent)
@@ -386,7 +386,11 @@ class ModelStore:
             except (OSError, PumasError) as error:  # one folder that is closed to us keeps no library from opening
                 log.warning("library.removal_not_finished", model_id=model_id, reason=str(error))
         known = self._index.signatures()
-        return self.index(self._compare(survey.signatures, known, known.keys() | self._catalog.ids()))
+        expected = known.keys() | self._catalog.ids()
+        for entry in self._catalog.entries():
+            if entry.path != str(self.layout.root / entry.id):
+                known.pop(entry.id, None)  # the library was copied or moved: its rows name the old place
+        return self.index(self._compare(survey.signatures, known, expected))
 
     def _empty_staging(self) -> None:
         """What lies there is of a process that is gone: whoever copies holds the library's lock."""

@@ -154,6 +154,8 @@ class Reconciler:
 
     async def _index(self, scope: str) -> tuple[IndexOutcome, int]:
         """Bring the rows of a scope up to date; how many metadata files were looked at."""
+        if not self._library.writable:
+            return IndexOutcome(), len(self._library.catalog)
         if scope != ALL_MODELS:
             outcome = await self._library.write(lambda store: store.index_one(scope))
             self._observe_outcome(outcome, scope)
@@ -211,7 +213,9 @@ class Reconciler:
         except (LibraryOffline, LibraryUnwritable) as error:
             self._observe_library(error)
             raise
-        if self._refresher.library_fault is None:
+        if self._library.fault is not None:
+            self._observe_library(self._library.fault)
+        elif self._refresher.library_fault is None:
             self._observe_library(None)
         return result
 

@@ -34,6 +34,11 @@ _SEARCH_COLUMNS = """
 _TRIGGER_MARK = "$.architecture_family"
 
 
+def unknown_migrations(connection: sqlite3.Connection) -> list[str]:
+    """Migrations of an index that this version does not have: a newer one made them. Reads only."""
+    return sorted(_applied(connection) - {name for name, _ in _scripts()})
+
+
 def migrate(connection: sqlite3.Connection) -> list[str]:
     """Bring the schema up to date; the names of the migrations that were applied, oldest first.
 
