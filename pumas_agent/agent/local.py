@@ -49,7 +49,7 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
     if isinstance(params, ClassifyParams):  # asks nothing of a library
         return await Classifier(judge.judge).classify(params.paths)
     if contract.access is Access.WRITE:
-        _require_owner(root)
+        require_owner(root)
         library = await asyncio.to_thread(Library.open, root, "command", make=method in _MAKING)
     else:
         library = await asyncio.to_thread(Library.open_readonly, root)
@@ -92,7 +92,12 @@ def _no_status() -> AgentStatus:
     raise AgentNotRunning("no agent runs")
 
 
-def _require_owner(root: Path) -> None:
+def require_owner(root: Path) -> None:
+    """Refuse to write to a library of another user.
+
+    Raises:
+        NotPermitted: it is one.
+    """
     if root.exists() and root.stat().st_uid != os.geteuid():
         raise NotPermitted(
             f"the library {root} belongs to another user (uid {root.stat().st_uid})",

@@ -7,6 +7,7 @@ import click
 
 from pumas_agent import __version__
 from pumas_agent.cli.accept import accept
+from pumas_agent.cli.backup import backup, restore
 from pumas_agent.cli.classify import classify
 from pumas_agent.cli.delete import delete
 from pumas_agent.cli.demo import demo
@@ -82,5 +83,7 @@ for command in (
     reconcile,
     reindex,
     thaw,
+    backup,
+    restore,
 ):
     program.add_command(command)

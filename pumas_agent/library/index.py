@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pumas_agent.contracts.errors import LibraryNewer, LibraryUnavailable, LibraryUnwritable
 from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope, UpdateEvent, UpdateFeed
+from pumas_agent.library.backup import attach, back_up, restore
 from pumas_agent.library.migrations import migrate, unknown_migrations
 
 _BUSY_MS = 30_000
@@ -107,6 +108,14 @@ class IndexReader:
         sql = "SELECT count(*) FROM models WHERE json_extract(metadata_json, '$.pending_online_lookup') = 1"
         return int(self._connection.execute(sql).fetchone()[0])
 
+    def back_up(self, path: Path) -> dict[str, int]:
+        """Copy the whole index to `path`; see `backup.back_up`.
+
+        Raises:
+            LibraryUnwritable: it could not be written.
+        """
+        return back_up(self._connection, path)
+
     def alerts(self) -> dict[tuple[str, str], str]:
         """Since when each alert stands, by (code, model_id)."""
         return {
@@ -191,7 +200,8 @@ class IndexWriter(IndexReader):
             LibraryNewer: a newer version has written it; nothing was changed.
         """
         try:
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            address = f"file:{quote(str(path))}"  # so that a backup can be attached by one, read-only
+            connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
             if newer := unknown_migrations(connection):
                 connection.close()
                 raise LibraryNewer(
@@ -302,25 +312,19 @@ class IndexWriter(IndexReader):
         """
         self._least_event_id = least
 
-    def back_up(self, path: Path) -> None:
-        """Copy the whole index to `path`, consistent while others read. The last backup stays until this one is whole.
+    def restore(self, path: Path) -> dict[str, int]:
+        """Add what a backup has and this index has not; see `backup.restore`.
 
         Raises:
-            LibraryUnwritable: it could not be written.
+            LibraryUnavailable: it is no backup.
+            LibraryUnwritable: SQLite could not write; nothing is kept.
         """
-        temporary = path.with_name(f"{path.name}.tmp")
+        attach(self._connection, path)
         try:
-            temporary.unlink(missing_ok=True)
-            copy = sqlite3.connect(temporary)
-            try:
-                self._connection.backup(copy)
-            finally:
-                copy.close()
-            temporary.replace(path)
-        except (OSError, sqlite3.Error) as error:
-            raise LibraryUnwritable(
-                f"the index cannot be backed up to {path}: {error}", hint="is the library's disk full?"
-            ) from error
+            with self.transaction():
+                return restore(self._connection)
+        finally:
+            self._connection.execute("DETACH DATABASE backup")
 
     def flush(self) -> None:
         """Move the log into the database file and empty it, so that a backup of one file is whole."""

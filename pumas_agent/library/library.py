@@ -172,6 +172,14 @@ class Library:
 
         self._writing.submit(work)
 
+    def back_up(self, path: Path) -> dict[str, int]:
+        """Copy the index to a file; see `IndexReader.back_up`. Blocks: for a command."""
+        return self._reader.back_up(path)
+
+    def restore(self, backup: Path) -> dict[str, int]:
+        """Add what a backup has and the index has not; see `ModelStore.restore`. Blocks: for a command."""
+        return self._require_store().restore(backup)
+
     def _require_store(self) -> ModelStore:
         if self._store is None:
             raise self.fault or LibraryUnwritable("the library was opened only to read")

@@ -488,6 +488,16 @@ class ModelStore:
         self._index.flush()
         return len(found), outcome
 
+    def restore(self, backup: Path) -> dict[str, int]:
+        """Add what a backup of the index has and the index has not; how many rows of each table.
+
+        Raises:
+            LibraryUnavailable: it is no backup.
+            LibraryUnwritable: it could not be written; nothing is kept.
+        """
+        self.layout.require_online(self._opened)
+        return self._index.restore(backup)
+
     # --- alerts ------------------------------------------------------------------------------------------------
 
     def put_alert(self, code: str, model_id: str, since: str) -> None:
