@@ -15,6 +15,7 @@ from pumas_agent.importing.formats import FileFormat, format_of, read_head, tier
 from pumas_agent.importing.model_types import read_config
 from pumas_agent.importing.shards import group_files
 from pumas_agent.importing.tree import SourceFile, SourceTree, walk_source
+from pumas_agent.library import PARTIAL_SUFFIXES
 from pumas_agent.library.layout import OWN_NAMES
 
 PICKLE_UNACKNOWLEDGED = "pickle_unacknowledged"
@@ -22,7 +23,6 @@ PICKLE_TEXT = "Pickle files may contain malicious code. Set security_acknowledge
 NO_MODEL_FILES = "no_model_files"
 INCOMPLETE_SHARDS = "incomplete_shards"
 NOT_COPYABLE = "not_copyable"
-PARTIAL_SUFFIXES = (".part", ".incomplete", ".pumas_download", ".crdownload", ".aria2")
 PARTIAL_DOWNLOAD = "partial_download"
 
 

@@ -139,7 +139,8 @@ class OwnedImporter:
         if await asyncio.to_thread((directory / "metadata.json").exists):
             await self._library.write(lambda store: store.index_one(model_id))
             return _taken(spec.path, model_id, ImportStatus.ALREADY_REGISTERED, None)
-        if self._library.catalog.get(model_id) is not None:
+        known = self._library.catalog.get(model_id)
+        if known is not None and not known.is_partial:
             message = f"{model_id} is a model whose metadata.json is gone"
             return _refused(spec.path, refused("metadata_gone", message, model_id=model_id))
         try:
@@ -149,12 +150,12 @@ class OwnedImporter:
             if look is not None:
                 self._require_healthy(look, allowed=spec.allow_unhealthy)
             hashed = await copy_files(source.files, None, lambda done: progress("hashing", done, source.size, "bytes"))
-            known = _named_by_path(model_id, spec, source)
+            named = _named_by_path(model_id, spec, source)
             if look is not None:
-                record = bundle_record(*known, hashed, look, root=str(directory), now=utc_now())
+                record = bundle_record(*named, hashed, look, root=str(directory), now=utc_now())
             else:
-                kind = _kind_of(spec.model_type or model_id.split("/")[0], known[0].official_name, source)
-                record = file_record(*known, hashed, _primary(hashed), kind, now=utc_now())
+                kind = _kind_of(spec.model_type or model_id.split("/")[0], named[0].official_name, source)
+                record = file_record(*named, hashed, _primary(hashed), kind, now=utc_now())
             commit = asyncio.ensure_future(self._library.write(lambda store: store.adopt_in_place(model_id, record)))
             await asyncio.shield(commit)
         except FileExistsError as error:

@@ -1,17 +1,19 @@
 """The library root and its index: the only part that writes to the library."""
 
-from pumas_agent.library.catalog import Catalog, CatalogEntry, json_object
+from pumas_agent.library.catalog import PARTIAL_SOURCE, Catalog, CatalogEntry, json_object
 from pumas_agent.library.files import read_json
 from pumas_agent.library.index import IndexReader, IndexWriter, search_query
 from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
 from pumas_agent.library.lock import LibraryLock
 from pumas_agent.library.naming import normalize_name
-from pumas_agent.library.projection import MODEL_EXTENSIONS, primary_file
+from pumas_agent.library.projection import MODEL_EXTENSIONS, PARTIAL_SUFFIXES, is_partial_download, primary_file
 from pumas_agent.library.store import IndexOutcome, LibraryChanges, ModelStore
 
 __all__ = [
     "MODEL_EXTENSIONS",
+    "PARTIAL_SOURCE",
+    "PARTIAL_SUFFIXES",
     "Catalog",
     "CatalogEntry",
     "IndexOutcome",
@@ -22,6 +24,7 @@ __all__ = [
     "LibraryLayout",
     "LibraryLock",
     "ModelStore",
+    "is_partial_download",
     "json_object",
     "normalize_name",
     "primary_file",

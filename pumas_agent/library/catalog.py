@@ -23,6 +23,8 @@ from pumas_agent.contracts.metadata import (
 )
 from pumas_agent.library.index import IndexRow
 
+PARTIAL_SOURCE = "download_partial"
+"""What `match_source` says of a download that is not finished."""
 _E = TypeVar("_E", bound=StrEnum)
 
 
@@ -50,12 +52,18 @@ class CatalogEntry:
     recommended_backend: str | None
     runtime_engine_hints: tuple[str, ...]
     requires_custom_code: bool
+    match_source: str | None
     agent: AgentFacts
 
     @property
     def is_external(self) -> bool:
         """Its files are not the library's."""
         return self.storage_kind is StorageKind.EXTERNAL_REFERENCE
+
+    @property
+    def is_partial(self) -> bool:
+        """A download that is not finished: there may be a row of it alone, without a record."""
+        return self.match_source == PARTIAL_SOURCE and not self.is_external
 
     @property
     def is_bundle(self) -> bool:
@@ -151,6 +159,7 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         recommended_backend=_string(facts.get("recommended_backend")),
         runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
         requires_custom_code=facts.get("requires_custom_code") is True,
+        match_source=_string(facts.get("match_source")),
         agent=_agent_facts(facts.get("agent")),
     )
 

@@ -18,6 +18,8 @@ from pumas_agent.library.layout import BACKUP_NAME, METADATA_NAME, OVERRIDES_NAM
 
 MODEL_EXTENSIONS = (".gguf", ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
 """What a file model's payload may be called."""
+PARTIAL_SUFFIXES = (".part", ".incomplete", ".pumas_download", ".crdownload", ".aria2")
+"""How the files of downloads end that are not finished: those of Pumas, of the Hugging Face Hub, of browsers."""
 PRIMARY_DEPTH = 2
 _PARTIAL_DEPTH = 6
 _NOT_IN_ROW = (
@@ -69,6 +71,17 @@ def primary_file(directory: Path) -> Path | None:
     if not models:
         return None
     return directory / min(models, key=lambda file: (-file.size, file.name)).name
+
+
+def is_partial_download(directory: Path) -> bool:
+    """Whether a file model is still being downloaded: nothing in its folder is whole that a runtime could load.
+
+    A download beside a whole model, of another quantisation for one, does not take that away.
+    """
+    names = [file.name.lower() for file in payload_files(directory, _PARTIAL_DEPTH)]
+    return any(name.endswith(PARTIAL_SUFFIXES) for name in names) and not any(
+        name.endswith(MODEL_EXTENSIONS) for name in names
+    )
 
 
 def project(model_id: str, directory: Path, metadata: ModelMetadata, *, payload: Path | None = None) -> IndexRow:

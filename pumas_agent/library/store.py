@@ -13,7 +13,7 @@ import contextlib
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,8 +104,12 @@ class ModelStore:
             LibraryOffline: what is seen is not the library that was opened.
         """
         self.layout.require_online(self._opened)
-        expected = known.keys() | self._catalog.ids()  # before the walk: a model made during it is not missing
+        expected = self._expected(known)  # before the walk: a model made during it is not missing
         return self._compare(self.layout.survey().signatures, known, expected)
+
+    def _expected(self, known: dict[str, str]) -> set[str]:
+        """Ids that should have a record; those of downloads that are not finished need none."""
+        return known.keys() | {entry.id for entry in self._catalog.entries() if not entry.is_partial}
 
     @staticmethod
     def _compare(found: dict[str, str], known: dict[str, str], expected: set[str]) -> LibraryChanges:
@@ -386,7 +390,7 @@ class ModelStore:
             except (OSError, PumasError) as error:  # one folder that is closed to us keeps no library from opening
                 log.warning("library.removal_not_finished", model_id=model_id, reason=str(error))
         known = self._index.signatures()
-        expected = known.keys() | self._catalog.ids()
+        expected = self._expected(known)
         for entry in self._catalog.entries():
             if entry.path != str(self.layout.root / entry.id):
                 known.pop(entry.id, None)  # the library was copied or moved: its rows name the old place
@@ -419,6 +423,8 @@ class ModelStore:
             if self.layout.signature(directory) is not None:
                 continue  # there again since the scan
             entry = self._catalog.get(model_id)
+            if entry is not None and entry.is_partial and not _is_gone(directory):
+                continue
             if entry is not None and (entry.is_external or not _is_gone(directory)):
                 outcome.unreadable[model_id] = f"{directory / METADATA_NAME} is gone"
                 continue
@@ -475,6 +481,31 @@ class ModelStore:
         if changed:
             self._catalog.put(changed, self._index.last_event_id())
 
+    def stage_partials(self, records: Mapping[str, ModelMetadata]) -> None:
+        """Let the index show downloads that are not finished: rows without a record, and no others of that kind.
+
+        Raises:
+            LibraryUnwritable: it could not be written.
+        """
+        self.layout.require_online(self._opened)
+        known = {entry.id for entry in self._catalog.entries() if entry.is_partial}
+        gone = sorted(
+            model_id
+            for model_id in known - records.keys()
+            if not (self.layout.directory(model_id) / METADATA_NAME).exists()
+        )
+        rows = [project(model_id, self.layout.directory(model_id), record) for model_id, record in records.items()]
+        changed = [row for row in rows if self._index.row(row.id) != row]
+        if not gone and not changed:
+            return
+        with self._index.transaction():
+            for row in changed:
+                self._index.upsert(row)
+            for model_id in gone:
+                self._index.delete(model_id)
+        self._catalog.put(changed, self._index.last_event_id())
+        self._catalog.remove(gone, self._index.last_event_id())
+
     def rebuild(self) -> tuple[int, IndexOutcome]:
         """Make every row anew from its metadata file; how many files there are, and what changed.
 
@@ -483,7 +514,7 @@ class ModelStore:
         self.layout.require_online(self._opened)
         self._index.back_up(self.layout.root / INDEX_BACKUP_NAME)
         found = self.layout.survey().signatures
-        expected = self._index.signatures().keys() | self._catalog.ids()
+        expected = self._expected(self._index.signatures())
         outcome = self.index(self._compare(found, {}, expected))
         self._index.flush()
         return len(found), outcome

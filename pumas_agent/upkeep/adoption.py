@@ -15,9 +15,9 @@ from pumas_agent.contracts.errors import PumasError
 from pumas_agent.contracts.imports import AdoptionReport, InPlaceImportSpec, NotAdopted
 from pumas_agent.importing import OwnedImporter
 from pumas_agent.importing.classify import is_bundle_folder
-from pumas_agent.importing.model_source import PARTIAL_SUFFIXES
-from pumas_agent.library import MODEL_EXTENSIONS, Library
+from pumas_agent.library import MODEL_EXTENSIONS, PARTIAL_SUFFIXES, Library
 from pumas_agent.library.layout import METADATA_NAME, REMOVED_NAME
+from pumas_agent.upkeep.partials import partial_record
 
 _MAX_LEVELS = 4
 """`type/family/name` is three; people also keep an owner's folder."""
@@ -35,6 +35,8 @@ class Orphan:
 
     directory: Path
     why_not: str | None
+    is_partial: bool = False
+    """It is a download that is not finished."""
 
 
 class Adopter:
@@ -52,7 +54,7 @@ class Adopter:
         One that cannot be adopted stops no other.
         """
         async with self._one_at_a_time:
-            known = self._library.catalog.ids()
+            known = {entry.id for entry in self._library.catalog.entries() if not entry.is_partial}
             orphans = await asyncio.to_thread(find_orphans, self._library.layout.root, known, self._quiet_s)
             adopted: list[str] = []
             left: list[NotAdopted] = []
@@ -61,7 +63,16 @@ class Adopter:
                 reason = orphan.why_not or await self._try(orphan, adopted)
                 if reason is not None:
                     left.append(NotAdopted(path=str(orphan.directory), reason=reason))
+            await self._stage([orphan.directory for orphan in orphans if orphan.is_partial])
             return AdoptionReport(adopted=tuple(adopted), not_adopted=tuple(left))
+
+    async def _stage(self, folders: list[Path]) -> None:
+        """Let lists show downloads that are not finished."""
+        layout = self._library.layout
+        records = await asyncio.to_thread(
+            lambda: {layout.model_id(path): partial_record(path, layout) for path in folders}
+        )
+        await self._library.write(lambda store: store.stage_partials(records))
 
     async def _try(self, orphan: Orphan, adopted: list[str]) -> str | None:
         try:
@@ -104,7 +115,7 @@ def find_orphans(root: Path, known: set[str], quiet_s: float) -> list[Orphan]:
             if not name.startswith(".") and entry.is_dir(follow_symlinks=False) and name != "migration-reports"
         ]
         if relative and (is_bundle_folder(set(entries)) or _has_models(entries)):
-            found.append(Orphan(folder, _LOOSE if level == 1 and below else _why_not(folder, quiet_s)))
+            found.append(Orphan(folder, _LOOSE) if level == 1 and below else _orphan(folder, quiet_s))
             if level > 1 or not below:
                 continue
         if level < _MAX_LEVELS:
@@ -113,25 +124,25 @@ def find_orphans(root: Path, known: set[str], quiet_s: float) -> list[Orphan]:
 
 
 def _has_models(entries: dict[str, os.DirEntry[str]]) -> bool:
-    partial = (*(f"{extension}{suffix}" for extension in MODEL_EXTENSIONS for suffix in PARTIAL_SUFFIXES),)
     return any(
-        name.lower().endswith((*MODEL_EXTENSIONS, *partial)) and entry.is_file() for name, entry in entries.items()
+        name.lower().endswith((*MODEL_EXTENSIONS, *PARTIAL_SUFFIXES)) and entry.is_file()
+        for name, entry in entries.items()
     )
 
 
-def _why_not(folder: Path, quiet_s: float) -> str | None:
-    """Why a folder is not adopted now; None when nothing that can be seen without opening files speaks against it."""
+def _orphan(folder: Path, quiet_s: float) -> Orphan:
+    """Whether a folder may be adopted now, as far as can be seen without opening files."""
     newest = 0.0
     for path, folders, names in os.walk(folder):
         if METADATA_NAME in names:
-            return f"a model lies below it: {path}"
+            return Orphan(folder, f"a model lies below it: {path}")
         for name in names:
             if name.lower().endswith(PARTIAL_SUFFIXES):
-                return f"{name} is a download that is not finished"
+                return Orphan(folder, f"{name} is a download that is not finished", is_partial=True)
         for name in (*folders, *names):
             try:
                 facts = os.lstat(os.path.join(path, name))  # noqa: PTH118  text, for as many files as there are
             except OSError:
-                return WRITTEN_NOW
+                return Orphan(folder, WRITTEN_NOW)
             newest = max(newest, facts.st_mtime, facts.st_ctime)
-    return WRITTEN_NOW if time.time() - newest < quiet_s else None
+    return Orphan(folder, WRITTEN_NOW if time.time() - newest < quiet_s else None)

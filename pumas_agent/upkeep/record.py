@@ -12,6 +12,8 @@ NO_ENTRY_PATH = AssetValidationError(
     code="missing_entry_path", message="the record names no absolute entry path or source path"
 )
 
+DOWNLOAD_INCOMPLETE = AssetValidationError(code="download_incomplete", message="its download is not finished")
+
 
 def judged_record(record: ModelMetadata, root: str | None, look: Look | None) -> ModelMetadata:
     """The record with the verdict on `root` in it; the same record when it says that already, or names another root.

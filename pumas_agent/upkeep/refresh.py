@@ -18,9 +18,9 @@ from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 from pumas_agent.contracts.errors import AssetUnresponsive, LibraryOffline, LibraryUnwritable, ModelNotFound, PumasError
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.timestamps import utc_now
-from pumas_agent.library import CatalogEntry, Library, primary_file
+from pumas_agent.library import CatalogEntry, Library, is_partial_download, primary_file
 from pumas_agent.mounts import is_local
-from pumas_agent.upkeep.record import NO_ENTRY_PATH, judged_record
+from pumas_agent.upkeep.record import DOWNLOAD_INCOMPLETE, NO_ENTRY_PATH, judged_record
 from pumas_agent.upkeep.sameness import as_registered, is_other_content
 from pumas_agent.upkeep.settling import Holds, is_being_written
 from pumas_agent.upkeep.verdict import Verdict
@@ -368,11 +368,14 @@ class Refresher:
         directory = Path(entry.path)
         taken_ns = time.time_ns()
         signature, primary, local = await asyncio.to_thread(_look_at_files, directory)
+        state, errors = entry.validation_state or AssetValidationState.VALID, entry.validation_errors
+        if primary is None and (entry.is_partial or await asyncio.to_thread(is_partial_download, directory)):
+            state, errors = AssetValidationState.INVALID, (DOWNLOAD_INCOMPLETE,)
         return self._publish(
             Verdict(
                 model_id=entry.id,
-                state=entry.validation_state or AssetValidationState.VALID,
-                errors=entry.validation_errors,
+                state=state,
+                errors=errors,
                 entry_path=str(primary or directory),
                 report=None,
                 changed=False,
