@@ -344,6 +344,31 @@ export interface DiscoveryReport {
   truncated: boolean;
 }
 
+/** Models that may be the same one. Which of them to keep is for a person to say. */
+export interface DuplicateGroup {
+  /** `same_repository` or `same_content`. */
+  reason: string;
+  /** The repository, or the SHA-256 of the file a runtime would load. */
+  value: string;
+  models: DuplicateModel[];
+}
+
+/** One of several models that have something in common. */
+export interface DuplicateModel {
+  model_id: string;
+  storage_kind: StorageKind;
+  path: string;
+  size_bytes: number | null;
+  is_partial: boolean;
+  selected_artifact_id: string | null;
+}
+
+/** What may be there twice. Nothing is done about it. */
+export interface DuplicateReport {
+  success: boolean;
+  groups: DuplicateGroup[];
+}
+
 /** What a person says of a model. What is null stays; an empty text or list takes the value away. */
 export interface EditParams {
   model_id: string;
@@ -785,6 +810,32 @@ export interface Progress {
   unit: string;
 }
 
+/** Where a model belongs by its type, family and name. */
+export interface Reclassification {
+  success: boolean;
+  model_id: string;
+  /** The same id when it is filed where it belongs. */
+  new_model_id: string;
+  model_type: string;
+  /** How its type was told. */
+  source: string;
+  confidence: number;
+  /** Why it cannot move there. */
+  refused: string | null;
+  applied: boolean;
+}
+
+/** Which model, and whether to do it or only to say what would be done. */
+export interface ReclassifyParams {
+  model_id: string;
+  /** A model type or a task of the Hugging Face Hub; null: told from the files. */
+  model_type?: string | null;
+  /** Null: it stays. */
+  family?: string | null;
+  /** Do it; otherwise nothing is written. */
+  apply?: boolean;
+}
+
 /** One model, or everything when null. */
 export interface ReconcileParams {
   model_id?: string | null;
@@ -1025,6 +1076,10 @@ export interface Methods {
   adopt_orphan_models: { params: NoParams; result: AdoptionReport };
   /** Delete a model of the library's own with its files; an external one is only unregistered. */
   delete_model_with_cascade: { params: DeleteParams; result: DeleteResult };
+  /** File a model of the library's own under its type and family. Without `apply` nothing is written. */
+  reclassify_model: { params: ReclassifyParams; result: Reclassification };
+  /** Which models may be there twice. Nothing is done about it. */
+  list_duplicate_models: { params: NoParams; result: DuplicateReport };
   /** Change a model's name, tags or notes. */
   update_model: { params: EditParams; result: EditResult };
   /** Say where a bundle is now; its id stays. Without `apply` nothing is written. */

@@ -16,6 +16,7 @@ from pumas_agent.cli.discover import discover
 from pumas_agent.cli.edit import edit
 from pumas_agent.cli.import_ import adopt, import_
 from pumas_agent.cli.listing import list_
+from pumas_agent.cli.reclassify import duplicates, reclassify
 from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
 from pumas_agent.cli.reindex import reindex
@@ -83,6 +84,8 @@ for command in (
     reconcile,
     reindex,
     thaw,
+    reclassify,
+    duplicates,
     backup,
     restore,
 ):

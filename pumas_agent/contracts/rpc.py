@@ -52,6 +52,7 @@ from pumas_agent.contracts.relocation import (
     RelocateParams,
     Relocation,
 )
+from pumas_agent.contracts.upkeep import DuplicateReport, Reclassification, ReclassifyParams
 
 MAX_FRAME_IN = 1024 * 1024
 MAX_FRAME_OUT = 16 * 1024 * 1024
@@ -274,6 +275,20 @@ METHODS: dict[str, MethodContract] = {
             DeleteResult,
             Access.WRITE,
             "Delete a model of the library's own with its files; an external one is only unregistered.",
+        ),
+        MethodContract(
+            "reclassify_model",
+            ReclassifyParams,
+            Reclassification,
+            Access.WRITE,
+            "File a model of the library's own under its type and family. Without `apply` nothing is written.",
+        ),
+        MethodContract(
+            "list_duplicate_models",
+            NoParams,
+            DuplicateReport,
+            Access.READ,
+            "Which models may be there twice. Nothing is done about it.",
         ),
         MethodContract("update_model", EditParams, EditResult, Access.WRITE, "Change a model's name, tags or notes."),
         MethodContract(

@@ -16,6 +16,7 @@ from pumas_agent.contracts.errors import LibraryNewer, LibraryUnavailable, Libra
 from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope, UpdateEvent, UpdateFeed
 from pumas_agent.library.backup import attach, back_up, restore
 from pumas_agent.library.migrations import migrate, unknown_migrations
+from pumas_agent.library.references import forget_move, move_references, plan_move, planned_moves
 
 _BUSY_MS = 30_000
 _CURSOR = "model-library-updates:"
@@ -311,6 +312,22 @@ class IndexWriter(IndexReader):
         Writes nothing: the gap is there once an event is.
         """
         self._least_event_id = least
+
+    def plan_move(self, old_id: str, new_id: str, changes_json: str) -> None:
+        """Remember that a model is on its way to another id."""
+        plan_move(self._connection, old_id, new_id, changes_json)
+
+    def planned_moves(self) -> list[tuple[str, str, str]]:
+        """Moves that were begun and not finished; see `references`."""
+        return planned_moves(self._connection)
+
+    def forget_move(self, old_id: str) -> None:
+        """It is finished, or given up."""
+        forget_move(self._connection, old_id)
+
+    def move_references(self, old_id: str, new_id: str) -> None:
+        """What hangs on a model goes along to the new id, whose row is there."""
+        move_references(self._connection, old_id, new_id)
 
     def restore(self, path: Path) -> dict[str, int]:
         """Add what a backup has and this index has not; see `backup.restore`.

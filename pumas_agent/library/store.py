@@ -10,6 +10,7 @@ Used by one thread at a time (the writer). Never opens anything outside the libr
 """
 
 import contextlib
+import json
 import shutil
 import time
 import uuid
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -352,6 +354,84 @@ class ModelStore:
         _remove_empty(directory.parents[: model_id.count("/")])
         return target if moved else None
 
+    def rename(self, old_id: str, new_id: str, changes: Mapping[str, Any]) -> None:
+        """Give a model of the library's own another id: its folder moves, and everything that hangs on it goes along.
+
+        Decided by one rename; a crash after it is finished by `recover`.
+
+        Args:
+            old_id: of a model that is not an external reference.
+            new_id: where nothing is.
+            changes: fields of the record that get new values, as JSON has them.
+
+        Raises:
+            ModelNotFound, MetadataUnreadable: as `read`.
+            FileExistsError: there is a model, or anything else, at the new place or above it.
+            LibraryUnwritable: it could not be written; the model is as before.
+        """
+        directory, target = self.layout.directory(old_id), self.layout.directory(new_id)
+        self.layout.require_online(self._opened)
+        self.read(old_id)
+        self._require_no_model_above(target)
+        if target.exists():
+            raise FileExistsError(f"{target} exists")
+        made: list[Path] = []
+        moved = False
+        try:
+            self._make_folders([*reversed(target.parents)], made)
+            with self._index.durable_transaction():
+                self._index.plan_move(old_id, new_id, json.dumps(changes))
+            directory.rename(target)
+            moved = True
+            sync_directory(target.parent)
+            sync_directory(directory.parent)
+            self._finish_rename(old_id, new_id, changes)
+        except (OSError, LibraryUnwritable) as error:
+            if moved and (self.layout.root / new_id).is_dir():
+                with contextlib.suppress(OSError):  # what cannot be taken back now is finished at the next start
+                    target.rename(directory)
+            _remove_empty(reversed(made))
+            if not directory.is_dir():
+                raise
+            with contextlib.suppress(LibraryUnwritable), self._index.transaction():
+                self._index.forget_move(old_id)
+            if isinstance(error, LibraryUnwritable):
+                raise
+            raise self._unwritable(old_id, error) from error
+
+    def _finish_rename(self, old_id: str, new_id: str, changes: Mapping[str, Any]) -> None:
+        target = self.layout.directory(new_id)
+        record = ModelMetadata.parse(read_json(target / METADATA_NAME))[0].to_document() | dict(changes)
+        metadata = ModelMetadata.parse(record | {"model_id": new_id, "updated_date": utc_now()})[0]
+        with self._index.transaction():
+            row = project(new_id, target, metadata)
+            self._index.upsert(row)
+            self._index.move_references(old_id, new_id)
+            self._index.delete(old_id)
+            write_json(target / METADATA_NAME, metadata.to_document(), backup=target / BACKUP_NAME)
+            if signature := self.layout.signature(target):
+                self._index.put_signatures([(new_id, signature)])
+            self._index.forget_move(old_id)
+        self._catalog.remove([old_id], self._index.last_event_id())
+        self._catalog.put([row], self._index.last_event_id())
+        _remove_empty(self.layout.directory(old_id).parents[: old_id.count("/")])
+
+    def _finish_renames(self) -> bool:
+        """Models that a crash caught on their way: those that have arrived take along what hangs on them."""
+        moves = self._index.planned_moves()
+        for old_id, new_id, changes_json in moves:
+            try:
+                arrived = (self.layout.directory(new_id) / METADATA_NAME).exists()
+                if arrived and _is_gone(self.layout.directory(old_id)):
+                    self._finish_rename(old_id, new_id, json.loads(changes_json))
+                    log.warning("library.rename_finished", old_id=old_id, new_id=new_id)
+                else:
+                    with self._index.transaction():
+                        self._index.forget_move(old_id)
+            except (OSError, PumasError) as error:  # it is tried again at the next start
+                log.warning("library.rename_not_finished", old_id=old_id, reason=str(error))
+        return bool(moves)
+
     def _finish_removal(self, model_id: str) -> tuple[str, ...]:
         directory = self.layout.directory(model_id)
         # The row goes for good before the file that says so does: a power cut must not bring back a row without a file.
@@ -378,6 +458,8 @@ class ModelStore:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 log.warning("library.leftover_kept", path=str(path), reason=error.strerror)
+        if self._finish_renames():
+            survey = self.layout.survey()
         if survey.removed or survey.signatures != self._index.signatures():
             # Files and rows differ: events may have been lost with the tail of the log, or with the whole index, and
             # clients may hold cursors of them. Their ids are not given out again; no index has had an event for every

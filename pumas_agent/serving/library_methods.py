@@ -22,9 +22,10 @@ from pumas_agent.contracts.imports import (
     ModelImportSpec,
 )
 from pumas_agent.contracts.rpc import NoParams
+from pumas_agent.contracts.upkeep import DuplicateReport, Reclassification, ReclassifyParams
 from pumas_agent.serving.parts import Parts
 from pumas_agent.serving.registry import Answer, Request
-from pumas_agent.upkeep import delete, edit
+from pumas_agent.upkeep import delete, edit, find_duplicates, reclassify
 
 
 class LibraryMethods:
@@ -45,6 +46,8 @@ class LibraryMethods:
             "adopt_orphan_models": self.adopt,
             "delete_model_with_cascade": self.delete,
             "update_model": self.edit,
+            "reclassify_model": self.reclassify,
+            "list_duplicate_models": self.duplicates,
         }
 
     async def classify(self, params: ClassifyParams, _request: Request) -> ClassificationReport:
@@ -92,3 +95,15 @@ class LibraryMethods:
     async def edit(self, params: EditParams, _request: Request) -> EditResult:
         """The row follows in the same commit."""
         return await edit(self._parts.library, params)
+
+    async def reclassify(self, params: ReclassifyParams, _request: Request) -> Reclassification:
+        """What was known of the old id is of nobody then."""
+        result = await reclassify(self._parts.library, params)
+        if result.applied and result.new_model_id != result.model_id:
+            await self._forget(result.model_id)
+        return result
+
+    async def duplicates(self, _params: NoParams, _request: Request) -> DuplicateReport:
+        """From the index."""
+        catalog = self._parts.library.catalog
+        return await self._parts.library.read(lambda index: find_duplicates(index, catalog.entries()))

@@ -4,7 +4,9 @@ from pumas_agent.upkeep.absences import AbsencePolicy, Absences
 from pumas_agent.upkeep.adoption import QUIET_S, WRITTEN_NOW, Adopter
 from pumas_agent.upkeep.announcer import Announcer
 from pumas_agent.upkeep.deletion import delete, empty_trash
+from pumas_agent.upkeep.duplicates import find_duplicates
 from pumas_agent.upkeep.editing import edit
+from pumas_agent.upkeep.reclassification import reclassify
 from pumas_agent.upkeep.refresh import Freshness, Judge, NothingProven, Refresher
 from pumas_agent.upkeep.relocation import Relocator
 from pumas_agent.upkeep.removal import unregister
@@ -30,5 +32,7 @@ __all__ = [
     "delete",
     "edit",
     "empty_trash",
+    "find_duplicates",
+    "reclassify",
     "unregister",
 ]

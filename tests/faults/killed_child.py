@@ -64,6 +64,18 @@ class KillPoints:
             sys.settrace(None)
 
 
+def _rename(store: ModelStore, model_id: str, key: str) -> Callable[[], object]:
+    old = "diffusion/crash/before"
+    for name in (model_id, old):
+        if (store.layout.root / name / "metadata.json").exists():
+            store.remove(name)
+    store.create(old, ModelMetadata(notes=f"before {key}", tags=[f"old{key}"]))
+    store._index._connection.execute(
+        "INSERT INTO model_metadata_overlays VALUES (?, ?, '{}', 'active', NULL, 'now', 'me')", (key, old)
+    )
+    return lambda: store.rename(old, model_id, {"notes": key, "tags": [f"new{key}"]})
+
+
 def prepare(store: ModelStore, action: str, model_id: str, key: str) -> Callable[[], object]:
     """Bring the model to where the action starts from, and give the action."""
     there = (store.layout.root / model_id / "metadata.json").exists()
@@ -71,6 +83,8 @@ def prepare(store: ModelStore, action: str, model_id: str, key: str) -> Callable
         if there:
             store.remove(model_id)
         return lambda: store.create(model_id, ModelMetadata(notes=key, tags=[f"new{key}"]))
+    if action == "rename":
+        return _rename(store, model_id, key)
     if action == "adopt":
         if there:
             store.move_to_trash(model_id)

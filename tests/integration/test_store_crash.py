@@ -123,6 +123,35 @@ def test_a_commit_that_is_killed_at_any_moment_is_whole_or_not_there(
     assert point > 100
 
 
+def test_a_model_that_is_killed_on_its_way_to_another_id_is_at_one_of_the_two(root: Path, killer: Killer) -> None:
+    """With all that hangs on it, and never at both or without; what was reported is at the new one."""
+    old_id, new_id = "diffusion/crash/before", "diffusion/crash/rename"
+    outcomes: set[str] = set()
+
+    for point in range(1, 5000):
+        key = f"k{point}"
+        told = killer.kill("rename", key, point)
+        assert told["killed"], f"it ended by itself at moment {point}"
+        notes, events = state_after(root, new_id, told["before"])
+
+        connection = sqlite3.connect(root / "models.db")
+        overlays = connection.execute("SELECT model_id FROM model_metadata_overlays WHERE overlay_id = ?", (key,))
+        where = [model_id for (model_id,) in overlays]
+        moves = connection.execute("SELECT count(*) FROM agent_moves").fetchone()
+        connection.close()
+        there = [model_id for model_id in (old_id, new_id) if (root / model_id / "metadata.json").exists()]
+        assert where == there, f"killed at moment {point}"
+        assert moves == (0,)
+        assert (notes, events) == ((key, [ChangeKind.MODEL_ADDED]) if there == [new_id] else (None, []))
+        outcomes |= set(there)
+        if told["reported"]:
+            assert there == [new_id]
+            break
+
+    assert told["reported"]
+    assert outcomes == {old_id, new_id}
+
+
 _COMMITS = """
 import os, shutil, signal, sys
 from pathlib import Path

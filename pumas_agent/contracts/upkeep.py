@@ -1,0 +1,56 @@
+"""What is found about models that are filed wrongly or there twice, and what a person may have done about it."""
+
+from pydantic import Field
+
+from pumas_agent.contracts.metadata import StorageKind
+from pumas_agent.contracts.model import Contract
+
+
+class ReclassifyParams(Contract):
+    """Which model, and whether to do it or only to say what would be done."""
+
+    model_id: str = Field(min_length=1, max_length=1024)
+    model_type: str | None = Field(
+        default=None, description="A model type or a task of the Hugging Face Hub; null: told from the files."
+    )
+    family: str | None = Field(default=None, min_length=1, max_length=512, pattern=r"\S", description="Null: it stays.")
+    apply: bool = Field(default=False, description="Do it; otherwise nothing is written.")
+
+
+class Reclassification(Contract):
+    """Where a model belongs by its type, family and name."""
+
+    success: bool = True
+    model_id: str
+    new_model_id: str = Field(description="The same id when it is filed where it belongs.")
+    model_type: str
+    source: str = Field(description="How its type was told.")
+    confidence: float
+    refused: str | None = Field(default=None, description="Why it cannot move there.")
+    applied: bool = False
+
+
+class DuplicateModel(Contract):
+    """One of several models that have something in common."""
+
+    model_id: str
+    storage_kind: StorageKind
+    path: str
+    size_bytes: int | None
+    is_partial: bool
+    selected_artifact_id: str | None
+
+
+class DuplicateGroup(Contract):
+    """Models that may be the same one. Which of them to keep is for a person to say."""
+
+    reason: str = Field(description="`same_repository` or `same_content`.")
+    value: str = Field(description="The repository, or the SHA-256 of the file a runtime would load.")
+    models: tuple[DuplicateModel, ...]
+
+
+class DuplicateReport(Contract):
+    """What may be there twice. Nothing is done about it."""
+
+    success: bool = True
+    groups: tuple[DuplicateGroup, ...]
