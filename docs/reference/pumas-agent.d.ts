@@ -1031,6 +1031,7 @@ export type ErrorCode =
   | "source_changed"
   | "not_external"
   | "asset_not_valid"
+  | "descriptor_not_usable"
   | "asset_unresponsive"
   | "library_busy"
   | "library_unavailable"

@@ -207,6 +207,12 @@ class AssetNotValid(PumasError):
         return bool(self.data.get("settling"))
 
 
+class DescriptorNotUsable(PumasError):
+    """A runtime cannot load what a descriptor describes: another version, no bundle, or trust that was not given."""
+
+    code = "descriptor_not_usable"
+
+
 class AssetUnresponsive(PumasError):
     """The filesystem that holds the asset does not answer in time."""
 

@@ -1,4 +1,4 @@
-"""Models that may be there twice. Only says so: nothing is ever removed on a guess, and an external one never at all."""
+"""Models that may be there twice. Only says so: nothing is removed on a guess, and an external one never at all."""
 
 from collections import defaultdict
 

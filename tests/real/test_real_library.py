@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 from pumas_agent.bundles import validate
+from pumas_agent.cli import main
+from pumas_agent.client import load_pipeline
+from pumas_agent.contracts.descriptor import ModelExecutionDescriptor
 from pumas_agent.demo.bundles import BundleKind, as_cache_snapshot, pipelines, write_bundle
 from pumas_agent.demo.bundles.components import Pipeline
+from pumas_agent.demo.snapshot import differences, snapshot
 from tests.bench.full_size import full_size_flux, full_size_sdxl
 
 pytestmark = [
@@ -104,11 +108,40 @@ def test_the_library_draws_with_a_snapshot(
 ) -> None:
     """Also when every file is a link into the blobs of a Hugging Face cache."""
     write_bundle(kind, tmp_path / "bundle")
-    snapshot = as_cache_snapshot(tmp_path / "bundle", tmp_path / "hub", repo_id="owner/name")
+    cached = as_cache_snapshot(tmp_path / "bundle", tmp_path / "hub", repo_id="owner/name")
 
-    artist = Artist(libraries, torch, snapshot, kind)
+    artist = Artist(libraries, torch, cached, kind)
 
     draws_well(artist, torch, kind)
+
+
+@pytest.mark.parametrize(
+    "kind", [BundleKind.STABLE_DIFFUSION, BundleKind.STABLE_DIFFUSION_FP16, BundleKind.STABLE_DIFFUSION_PICKLE]
+)
+def test_a_picture_is_drawn_from_a_descriptor(
+    libraries: dict[str, Any], torch: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: BundleKind
+) -> None:
+    """Registered, resolved and loaded as a runtime of this project does it; nothing at the bundle has changed."""
+    assert libraries
+    root = tmp_path / "bundle"
+    write_bundle(kind, root)
+    before = snapshot(root)
+    where = ["--library", str(tmp_path / "library"), "--socket", str(tmp_path / "none.sock")]
+    assert main([*where, "register", str(root), "--family", "acme", "--name", "tiny", "--json"]) == 0
+    model_id = json.loads(capsys.readouterr().out)["model_id"]
+    assert main([*where, "descriptor", model_id, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    fields = {name: said[name] for name in ModelExecutionDescriptor.model_fields if name in said}
+    descriptor = ModelExecutionDescriptor.model_validate(fields)
+
+    pipeline = load_pipeline(descriptor, allow_pickle=kind is BundleKind.STABLE_DIFFUSION_PICKLE)
+
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(torch.float32)
+    picture = pipeline(PROMPT, num_inference_steps=2, output_type="np").images[0]
+    assert torch.isfinite(torch.from_numpy(picture)).all()
+    assert picture.std() > 0.01
+    assert differences(before, snapshot(root)) == []
 
 
 @pytest.mark.parametrize("kind", BundleKind)
