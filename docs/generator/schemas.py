@@ -11,7 +11,18 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from pydantic_core.core_schema import CoreSchema
 
-from pumas_agent.contracts import bundles, descriptor, discovery, errors, health, imports, metadata, records, rpc
+from pumas_agent.contracts import (
+    bundles,
+    descriptor,
+    discovery,
+    errors,
+    health,
+    imports,
+    metadata,
+    records,
+    rpc,
+    selector,
+)
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -29,6 +40,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "model-details": records.ModelDetails,
     "model-list": records.ModelList,
     "search-result": records.SearchResult,
+    "selector-snapshot": selector.SelectorSnapshot,
     "library-status": records.LibraryStatus,
     "update-feed": records.UpdateFeed,
     "reconcile-report": records.ReconcileReport,

@@ -234,6 +234,15 @@ export interface DescriptorParams {
   expected_execution_contract_version?: number | null;
 }
 
+/** What a front end would have to load to know everything. */
+export type DetailState =
+  | "complete"
+  | "summary_only"
+  | "needs_package_facts"
+  | "needs_validation"
+  | "stale"
+  | "error";
+
 /** Where to look. */
 export interface DiscoverParams {
   /** Absolute paths of folders; null: the folders of `bundles.search_roots`. */
@@ -569,6 +578,14 @@ export interface ModelParams {
   model_id: string;
 }
 
+/** Which model, and which artifact of it. */
+export interface ModelRef {
+  model_ref_contract_version: 1;
+  model_id: string;
+  revision?: string | null;
+  selected_artifact_id?: string | null;
+}
+
 /** One model in a list. */
 export interface ModelRow {
   id: string;
@@ -594,6 +611,19 @@ export interface NotSearched {
   path: string;
   reason: string;
 }
+
+/** Whether facts on a model's packages are at hand; this agent has none, so it says `missing`. */
+export type PackageFactsStatus =
+  | "cached"
+  | "missing"
+  | "invalid"
+  | "stale_contract"
+  | "stale_fingerprint"
+  | "wrong_selected_artifact"
+  | "error"
+  | "fresh"
+  | "detail_derived"
+  | "regenerated";
 
 /** What a value may be. */
 export interface ParameterConstraints {
@@ -733,6 +763,63 @@ export type SecurityTier =
   | "pickle"
   | "unknown";
 
+/** The filters of a list, a task, and a text that the id, a name or the repository has to hold as it stands. */
+export interface SelectorParams {
+  limit?: number;
+  offset?: number;
+  model_type?: string | null;
+  storage_kind?: StorageKind | null;
+  bundle_format?: BundleFormat | null;
+  validation_state?: AssetValidationState | null;
+  tags?: string[];
+  search?: string | null;
+  task_type_primary?: string | null;
+}
+
+/** One model to choose. */
+export interface SelectorRow {
+  model_id: string;
+  model_ref: ModelRef;
+  repo_id?: string | null;
+  selected_artifact_id?: string | null;
+  /** Of a bundle its root; of a file model its folder. For people: a runtime asks for a descriptor. */
+  entry_path?: string | null;
+  entry_path_state: SelectorState;
+  artifact_state: SelectorState;
+  display_name: string;
+  model_type?: string | null;
+  tags?: string[];
+  indexed_path?: string | null;
+  task_type_primary?: string | null;
+  pipeline_tag?: string | null;
+  recommended_backend?: string | null;
+  runtime_engine_hints?: string[];
+  storage_kind: StorageKind;
+  bundle_format?: BundleFormat | null;
+  validation_state?: AssetValidationState | null;
+  package_facts_summary_status: PackageFactsStatus;
+  detail_state: DetailState;
+  updated_at?: string | null;
+}
+
+/** A page of rows by id, and where the feed stood: what is listed from that cursor on happened after it. */
+export interface SelectorSnapshot {
+  selector_snapshot_contract_version: 1;
+  cursor: string;
+  rows?: SelectorRow[];
+  total_count: number;
+}
+
+/** How far an artifact, or the path it is loaded from, can be used. */
+export type SelectorState =
+  | "ready"
+  | "missing"
+  | "partial"
+  | "invalid"
+  | "ambiguous"
+  | "needs_detail"
+  | "stale";
+
 /** How much it matters; the log level of the line. */
 export type Severity =
   | "info"
@@ -827,6 +914,8 @@ export interface Methods {
   list_models: { params: FilterParams; result: ModelList };
   /** Rows that match a text, best first. */
   search_models: { params: SearchParams; result: SearchResult };
+  /** Rows to choose from, by id, and where the feed of changes stood. */
+  model_library_selector_snapshot: { params: SelectorParams; result: SelectorSnapshot };
   /** One model whole, with its findings. */
   get_model: { params: ModelParams; result: ModelDetails };
   /** The state of the library. */

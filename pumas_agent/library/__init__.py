@@ -2,12 +2,13 @@
 
 from pumas_agent.library.catalog import Catalog, CatalogEntry, json_object
 from pumas_agent.library.files import read_json
-from pumas_agent.library.index import IndexReader, IndexWriter, search_query
+from pumas_agent.library.index import IndexReader, IndexWriter, cursor_of, search_query
 from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
 from pumas_agent.library.lock import LibraryLock
 from pumas_agent.library.naming import normalize_name
 from pumas_agent.library.projection import primary_file
+from pumas_agent.library.search import find, names_holding
 from pumas_agent.library.store import IndexOutcome, LibraryChanges, ModelStore
 
 __all__ = [
@@ -21,7 +22,10 @@ __all__ = [
     "LibraryLayout",
     "LibraryLock",
     "ModelStore",
+    "cursor_of",
+    "find",
     "json_object",
+    "names_holding",
     "normalize_name",
     "primary_file",
     "read_json",

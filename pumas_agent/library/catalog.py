@@ -5,7 +5,7 @@ a dict is atomic in CPython, and entries never change, so a reader sees the old 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from pumas_agent.contracts.metadata import (
     absolute_or_none,
 )
 from pumas_agent.library.index import IndexRow
+from pumas_agent.library.names import folded_names
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -51,6 +52,14 @@ class CatalogEntry:
     runtime_engine_hints: tuple[str, ...]
     requires_custom_code: bool
     agent: AgentFacts
+    repo_id: str | None = None
+    pipeline_tag: str | None = None
+    revision: str | None = None
+    selected_artifact_id: str | None = None
+    is_partial: bool = False
+    """Files of it are known to be missing: a download that goes on, or was given up."""
+    names: str = ""
+    """What it is called, as `folded_names` writes it down to be searched."""
 
     @property
     def is_external(self) -> bool:
@@ -85,6 +94,9 @@ class Catalog:
         self.generation = 0
         self._entries: dict[str, CatalogEntry] = {}
         self._bundles: dict[str, CatalogEntry] = {}
+        self._changes = 0
+        self._orders: dict[str, tuple[int, list[CatalogEntry]]] = {}
+        """Sorted lists, each with the number of changes that it knows of."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -101,6 +113,7 @@ class Catalog:
                 self._bundles[entry.id] = entry
             else:
                 self._bundles.pop(entry.id, None)
+        self._changes += 1
         self.generation = generation
 
     def remove(self, model_ids: Iterable[str], generation: int) -> None:
@@ -108,6 +121,7 @@ class Catalog:
         for model_id in model_ids:
             self._entries.pop(model_id, None)
             self._bundles.pop(model_id, None)
+        self._changes += 1
         self.generation = generation
 
     def get(self, model_id: str) -> CatalogEntry | None:
@@ -121,6 +135,21 @@ class Catalog:
     def entries(self) -> list[CatalogEntry]:
         """All models as they are now. As many as there are: not for the event loop."""
         return list(self._entries.values())
+
+    def by_id(self) -> list[CatalogEntry]:
+        """All models by id; not to be changed. Not for the event loop."""
+        return self._ordered("id", lambda entries: sorted(entries, key=lambda entry: entry.id))
+
+    def newest_first(self) -> list[CatalogEntry]:
+        """All models by the time of their last change, equal ones by id; not to be changed. Not for the event loop."""
+        return self._ordered("newest", lambda _: sorted(self.by_id(), key=lambda entry: entry.updated_at, reverse=True))
+
+    def _ordered(self, order: str, sort: Callable[[Iterable[CatalogEntry]], list[CatalogEntry]]) -> list[CatalogEntry]:
+        changes = self._changes  # before the entries: what is changed meanwhile makes the list too old, never too new
+        known = self._orders.get(order)
+        if known is None or known[0] != changes:
+            known = self._orders[order] = (changes, sort(self.entries()))
+        return known[1]
 
     def bundles(self) -> list[CatalogEntry]:
         """The models that are judged as bundles."""
@@ -152,7 +181,18 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
         requires_custom_code=facts.get("requires_custom_code") is True,
         agent=_agent_facts(facts.get("agent")),
+        repo_id=_string(facts.get("repo_id")),
+        pipeline_tag=_string(facts.get("pipeline_tag")),
+        revision=_string(facts.get("upstream_revision")),
+        selected_artifact_id=_string(facts.get("selected_artifact_id")),
+        is_partial=_is_partial(facts),
+        names=folded_names(row.id, row.official_name, row.cleaned_name, _string(facts.get("repo_id"))),
     )
+
+
+def _is_partial(facts: Mapping[str, Any]) -> bool:
+    flags = ("download_incomplete", "download_has_part_files", "download_missing_expected_files")
+    return facts.get("match_source") == "download_partial" or any(facts.get(flag) for flag in flags)
 
 
 _NO_FACTS = AgentFacts()

@@ -43,6 +43,7 @@ from pumas_agent.contracts.rpc import (
     NoParams,
     ReconcileParams,
     SearchParams,
+    SelectorParams,
     Thawed,
     UpdatesParams,
 )
@@ -54,6 +55,7 @@ from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request
+from pumas_agent.serving.selector import selector_snapshot
 from pumas_agent.upkeep import Absences, Holds, Refresher, Relocator, accept, unregister
 
 Reconcile = Callable[[str, Request], Awaitable[ReconcileReport]]
@@ -101,6 +103,7 @@ class Methods:
             "resolve_model_dependency_requirements": self.requirements,
             "list_models": self.list_models,
             "search_models": self.search_models,
+            "model_library_selector_snapshot": self.selector,
             "get_model": self.get_model,
             "get_library_status": self.library_status,
             "list_model_library_updates_since": self.updates,
@@ -153,6 +156,11 @@ class Methods:
         """Ids from the index, rows from the catalog."""
         catalog = self._parts.library.catalog
         return await self._parts.library.read(lambda index: search_rows(index, catalog, params))
+
+    async def selector(self, params: SelectorParams, _request: Request) -> bytes:
+        """From the catalog alone."""
+        catalog = self._parts.library.catalog
+        return await self._parts.library.read(lambda _: selector_snapshot(catalog, params))
 
     async def get_model(self, params: ModelParams, _request: Request) -> bytes:
         """From the catalog, the index and the last verdict."""
