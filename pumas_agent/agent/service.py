@@ -35,6 +35,7 @@ _SWITCH_INTERVAL_S = 0.0005
 
 _SETTLE_S = 1.0
 """Seconds without a sign of writing that make a bundle quiet."""
+_FEED_PRUNING_S = 3600.0
 _LOST = {"watch_overflow": AlertCode.WATCH_OVERFLOW, "watch_restarted": AlertCode.WATCH_RESTARTED}
 
 log = structlog.get_logger(__name__)
@@ -124,6 +125,7 @@ class Agent:
         schedule = Schedule()
         schedule.every("full reconcile", watch.full_reconcile_s, lambda: self.queue.mark_dirty(ALL_MODELS, "schedule"))
         schedule.every("identity sweep", watch.identity_poll_s, self._sweep)
+        schedule.every("feed pruning", _FEED_PRUNING_S, self._prune_feed, at_once=True)
         schedule.start()
         self._stopping.append(schedule.stop)
         gc.freeze()  # what was built until now lives as long as the agent: no collection has to look at it again
@@ -196,6 +198,18 @@ class Agent:
         if self._mounts != (now := await asyncio.to_thread(mounts)):
             self._mounts = now
             self.parts.absences.look_again()
+
+    async def _prune_feed(self) -> None:
+        """Drop what nobody needs any more from the feed, so that it does not grow for ever."""
+        feed = self._settings.feed
+        dropped = 0
+        try:
+            while count := await self.library.write(lambda store: store.prune_feed(feed.keep_days, feed.keep_events)):
+                dropped += count
+        except PumasError as error:
+            log.warning("feed.not_pruned", code=error.code, reason=error.message)
+        if dropped:
+            log.info("feed.pruned", events=dropped)
 
     def _say_how_watching_is(self) -> None:
         alerts = self.parts.alerts

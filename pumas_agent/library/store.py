@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -40,6 +41,7 @@ from pumas_agent.library.layout import (
 from pumas_agent.library.projection import project
 
 _CHUNK = 500
+_PRUNED_AT_ONCE = 5_000
 _LOST_TAIL_GAP = 100_000
 """More events than can be in a log that was not yet flushed to the database file (it is, every thousand pages)."""
 
@@ -361,6 +363,25 @@ class ModelStore:
         self.layout.require_online(self._opened)
         with self._index.transaction():
             self._index.delete_alert(code, model_id)
+
+    # --- the feed ----------------------------------------------------------------------------------------------
+
+    def prune_feed(self, keep_days: int, keep_events: int) -> int:
+        """Delete events that are older than so many days, or more than so many; how many it were.
+
+        A bounded number at a time, so that no commit waits long behind it: call it until it says 0. It writes nothing
+        when there is nothing to delete.
+
+        Raises:
+            LibraryOffline, LibraryUnwritable: nothing was deleted.
+        """
+        self.layout.require_online(self._opened)
+        before = datetime.now(UTC) - timedelta(days=keep_days)
+        last = self._index.last_prunable_event(before.strftime("%Y-%m-%dT%H:%M:%S"), keep_events)
+        if not last:
+            return 0
+        with self._index.transaction():
+            return self._index.prune_events(last, _PRUNED_AT_ONCE)
 
     def close(self) -> None:
         """Close the index."""
