@@ -16,12 +16,14 @@ from pumas_agent.contracts import (
     descriptor,
     discovery,
     errors,
+    explanation,
     health,
     imports,
     metadata,
     records,
     rpc,
     selector,
+    verification,
 )
 
 Schema: TypeAlias = dict[str, Any]
@@ -45,6 +47,8 @@ _FILES: dict[str, type[BaseModel]] = {
     "update-feed": records.UpdateFeed,
     "reconcile-report": records.ReconcileReport,
     "reindex-report": records.ReindexReport,
+    "model-explanation": explanation.ModelExplanation,
+    "verify-report": verification.VerifyReport,
     "agent-status": records.AgentStatus,
     "health-report": records.HealthReport,
     "alert": health.Alert,

@@ -17,7 +17,17 @@ from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.methods import Parts
 from pumas_agent.settings import Settings
-from pumas_agent.upkeep import AbsencePolicy, Absences, Announcer, Freshness, Holds, Judge, Refresher, Relocator
+from pumas_agent.upkeep import (
+    AbsencePolicy,
+    Absences,
+    Announcer,
+    Freshness,
+    Holds,
+    Judge,
+    Refresher,
+    Relocator,
+    Verifier,
+)
 
 
 def absence_policy(settings: Settings) -> AbsencePolicy:
@@ -99,6 +109,7 @@ async def assemble(
         registrar=ExternalRegistrar(library, judge.judge),
         reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
         relocator=relocator,
+        verifier=Verifier(library, judge),
         absences=absences,
         holds=holds,
         alerts=alerts,

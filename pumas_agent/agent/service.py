@@ -17,6 +17,7 @@ from pumas_agent import __version__
 from pumas_agent.agent.assembly import absence_policy, assemble
 from pumas_agent.bundles import JudgePool, Policy
 from pumas_agent.contracts.errors import LibraryBusy, PumasError
+from pumas_agent.contracts.explanation import WatchedBy, WatchExplanation
 from pumas_agent.contracts.health import AlertCode
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
@@ -28,6 +29,7 @@ from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, Recon
 from pumas_agent.serving import BoundSocket, Limits, PeerPolicy, Request, RpcServer, bind_socket
 from pumas_agent.serving.methods import Methods
 from pumas_agent.settings import Settings
+from pumas_agent.watching import LIBRARY as LIBRARY_ROOT
 from pumas_agent.watching import WatchdogWatcher, library_scope
 
 _SWITCH_INTERVAL_S = 0.0005
@@ -132,7 +134,9 @@ class Agent:
 
     async def _serve(self) -> None:
         settings = self._settings
-        methods = Methods(self.parts, reconcile=self._reconcile, follow=self.follow, status=self.status)
+        methods = Methods(
+            self.parts, reconcile=self._reconcile, follow=self.follow, status=self.status, watching=self.watching
+        )
         bound: BoundSocket = bind_socket(settings.socket.path, group=settings.socket.group)
         self._stopping.append(bound.close)
         self.server = RpcServer(
@@ -266,6 +270,17 @@ class Agent:
         following = asyncio.create_task(self.follow(), name="follow")
         self._followers.add(following)
         following.add_done_callback(self._followers.discard)
+
+    def watching(self, model_id: str, external: bool) -> WatchExplanation:
+        """How a change of a model would be noticed."""
+        name = model_id if external else LIBRARY_ROOT
+        if (fault := self.watcher.faults().get(name)) is not None:
+            return WatchExplanation(by=WatchedBy.NOTHING, why=fault)
+        if (polled := self.watcher.polled().get(name)) is not None:
+            return WatchExplanation(by=WatchedBy.POLLING, why=polled)
+        if external and model_id not in self._watched:
+            return WatchExplanation(by=WatchedBy.NOTHING, why="its record names no place that could be watched")
+        return WatchExplanation(by=WatchedBy.EVENTS)
 
     async def _run(self, scope: str, reasons: frozenset[str]) -> ReconcileReport:
         def tell(stage: str, done: int, total: int | None, unit: str) -> None:

@@ -10,6 +10,7 @@ from pumas_agent.cli.accept import accept
 from pumas_agent.cli.demo import demo
 from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
+from pumas_agent.cli.explain import explain
 from pumas_agent.cli.listing import list_
 from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
@@ -23,6 +24,7 @@ from pumas_agent.cli.status import status
 from pumas_agent.cli.thaw import thaw
 from pumas_agent.cli.unregister import unregister
 from pumas_agent.cli.validate import validate
+from pumas_agent.cli.verify import verify
 
 
 class _SomePath(click.Path):
@@ -63,6 +65,7 @@ for command in (
     list_,
     show,
     search,
+    explain,
     descriptor,
     discover,
     register,
@@ -70,6 +73,7 @@ for command in (
     accept,
     unregister,
     validate,
+    verify,
     reconcile,
     reindex,
     thaw,

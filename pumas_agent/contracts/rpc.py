@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, FailFast, Field
 from pumas_agent.contracts.dependencies import DependencyRequirementsResolution
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
+from pumas_agent.contracts.explanation import ModelExplanation
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
 from pumas_agent.contracts.model import Contract
@@ -39,6 +40,7 @@ from pumas_agent.contracts.relocation import (
     Relocation,
 )
 from pumas_agent.contracts.selector import SelectorSnapshot
+from pumas_agent.contracts.verification import VerifyParams, VerifyReport
 
 MAX_FRAME_IN = 1024 * 1024
 MAX_FRAME_OUT = 16 * 1024 * 1024
@@ -206,9 +208,23 @@ METHODS: dict[str, MethodContract] = {
             "Rows to choose from, by id, and where the feed of changes stood.",
         ),
         MethodContract("get_model", ModelParams, ModelDetails, Access.READ, "One model whole, with its findings."),
+        MethodContract(
+            "explain_model",
+            ModelParams,
+            ModelExplanation,
+            Access.READ,
+            "Why a model is in the state it is in, rule by rule.",
+        ),
         MethodContract("get_library_status", NoParams, LibraryStatus, Access.READ, "The state of the library."),
         MethodContract(
             "list_model_library_updates_since", UpdatesParams, UpdateFeed, Access.READ, "What changed since a cursor."
+        ),
+        MethodContract(
+            "verify",
+            VerifyParams,
+            VerifyReport,
+            Access.READ,
+            "Compare records, index and files with each other, and deep, files with their digests. Changes nothing.",
         ),
         MethodContract(
             "discover_bundles",

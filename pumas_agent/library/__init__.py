@@ -7,7 +7,7 @@ from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
 from pumas_agent.library.lock import LibraryLock
 from pumas_agent.library.naming import normalize_name
-from pumas_agent.library.projection import primary_file
+from pumas_agent.library.projection import payload_files, primary_file
 from pumas_agent.library.search import find, names_holding
 from pumas_agent.library.store import IndexOutcome, LibraryChanges, ModelStore
 
@@ -27,6 +27,7 @@ __all__ = [
     "json_object",
     "names_holding",
     "normalize_name",
+    "payload_files",
     "primary_file",
     "read_json",
     "search_query",

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from pumas_agent.contracts.errors import LibraryUnavailable, LibraryUnwritable
 from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope, UpdateEvent, UpdateFeed
-from pumas_agent.library.migrations import migrate
+from pumas_agent.library.migrations import SEARCH_COLUMNS, migrate, search_rows_sql
 
 _BUSY_MS = 30_000
 _CURSOR = "model-library-updates:"
@@ -79,6 +79,25 @@ class IndexReader:
         """One row."""
         values = self._connection.execute(f"SELECT {_COLUMNS} FROM models WHERE id = ?", (model_id,)).fetchone()
         return IndexRow(*values) if values else None
+
+    def ids(self) -> list[str]:
+        """Every id, in order."""
+        return [model_id for (model_id,) in self._connection.execute("SELECT id FROM models ORDER BY id")]
+
+    def differing_search_rows(self) -> list[str]:
+        """Models whose search row is missing, is there twice, or is not what their row says; or that have no row."""
+        columns = ", ".join(SEARCH_COLUMNS)
+        expected = search_rows_sql("models")
+        sql = (
+            f"SELECT id FROM (SELECT {columns} FROM ({expected}) EXCEPT SELECT {columns} FROM model_search)"
+            f" UNION SELECT id FROM (SELECT {columns} FROM model_search EXCEPT SELECT {columns} FROM ({expected}))"
+            " UNION SELECT id FROM model_search GROUP BY id HAVING count(*) > 1"
+        )
+        return sorted(model_id for (model_id,) in self._connection.execute(sql) if model_id is not None)
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with the file itself."""
+        return [str(said) for (said,) in self._connection.execute("PRAGMA quick_check(20)") if said != "ok"]
 
     def search(self, text: str) -> list[str]:
         """Ids that match any word of the text as a prefix, best first; all of them, newest first, for a blank text."""
