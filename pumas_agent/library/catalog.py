@@ -5,11 +5,13 @@ a dict is atomic in CPython, and entries never change, so a reader sees the old 
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import msgspec
 from pydantic import ValidationError
 
 from pumas_agent.contracts.bundles import AssetValidationError
@@ -22,7 +24,7 @@ from pumas_agent.contracts.metadata import (
     absolute_or_none,
 )
 from pumas_agent.library.index import IndexRow
-from pumas_agent.library.names import folded_names
+from pumas_agent.library.names import folded_names, folded_words
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -60,6 +62,8 @@ class CatalogEntry:
     """Files of it are known to be missing: a download that goes on, or was given up."""
     names: str = ""
     """What it is called, as `folded_names` writes it down to be searched."""
+    words: str = ""
+    """What the index finds it by, as `folded_words` writes it down."""
 
     @property
     def is_external(self) -> bool:
@@ -158,15 +162,17 @@ class Catalog:
 
 def entry_of(row: IndexRow) -> CatalogEntry:
     """The entry of a row. A value of an unexpected type reads as absent: another program may have written the row."""
-    facts = json_object(row.metadata_json)
+    facts = _quick_object(row.metadata_json)
+    tags = _strings(_json(row.tags_json)) if row.tags_json != "[]" else ()
+    family = _string(facts.get("architecture_family")) or _string(facts.get("family"))
     return CatalogEntry(
         id=row.id,
         path=row.path,
         cleaned_name=row.cleaned_name,
         official_name=row.official_name,
-        model_type=row.model_type,
-        tags=_strings(_json(row.tags_json)),
-        hashes=_string_pairs(_json(row.hashes_json)),
+        model_type=sys.intern(row.model_type),
+        tags=tags,
+        hashes=_string_pairs(_json(row.hashes_json)) if row.hashes_json != "{}" else (),
         updated_at=row.updated_at,
         storage_kind=_storage_kind(facts.get("storage_kind")),
         bundle_format=_member(BundleFormat, facts.get("bundle_format")),
@@ -175,18 +181,19 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         import_state=_member(ImportState, facts.get("import_state")),
         source_path=_string(facts.get("source_path")),
         entry_path=_string(facts.get("entry_path")),
-        pipeline_class=_string(facts.get("pipeline_class")),
-        task_type_primary=_string(facts.get("task_type_primary")),
-        recommended_backend=_string(facts.get("recommended_backend")),
+        pipeline_class=_word(facts.get("pipeline_class")),
+        task_type_primary=_word(facts.get("task_type_primary")),
+        recommended_backend=_word(facts.get("recommended_backend")),
         runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
         requires_custom_code=facts.get("requires_custom_code") is True,
         agent=_agent_facts(facts.get("agent")),
         repo_id=_string(facts.get("repo_id")),
-        pipeline_tag=_string(facts.get("pipeline_tag")),
+        pipeline_tag=_word(facts.get("pipeline_tag")),
         revision=_string(facts.get("upstream_revision")),
         selected_artifact_id=_string(facts.get("selected_artifact_id")),
         is_partial=_is_partial(facts),
         names=folded_names(row.id, row.official_name, row.cleaned_name, _string(facts.get("repo_id"))),
+        words=folded_words(row.id, row.official_name, row.cleaned_name, row.model_type, family or "", *tags),
     )
 
 
@@ -211,6 +218,15 @@ def json_object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _quick_object(text: str) -> dict[str, Any]:
+    """The same, several times as fast: asked for every model at a start."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return json_object(text)  # what this parser is too strict for
+    return value if isinstance(value, dict) else {}
+
+
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
@@ -226,18 +242,20 @@ def _storage_kind(value: Any) -> StorageKind:
 
 
 def _member(kind: type[_E], value: Any) -> _E | None:
-    try:
-        return kind(value)
-    except ValueError:
-        return None
+    return kind._value2member_map_.get(value) if isinstance(value, str) else None  # type: ignore[return-value]
 
 
 def _string(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _word(value: Any) -> str | None:
+    """A text that many models have: kept once."""
+    return sys.intern(value) if isinstance(value, str) and value else None
+
+
 def _strings(value: Any) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return tuple(sys.intern(item) for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _string_pairs(value: Any) -> tuple[tuple[str, str], ...]:

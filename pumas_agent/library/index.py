@@ -104,38 +104,34 @@ class IndexReader:
         if not text.strip():
             sql = "SELECT id FROM models ORDER BY updated_at DESC, id"
             return [model_id for (model_id,) in self._connection.execute(sql)]
-        ranked, others = self.matches(text)
-        return [*ranked, *sorted(others)]
+        ranked, common = self.rank(text)
+        others = set[str]().union(*map(self.having, common))
+        return [*ranked, *sorted(others.difference(ranked))]
 
-    def matches(self, text: str) -> tuple[list[str], set[str]]:
-        """Ids that match any word of the text as a prefix: those that are ranked, best first, and the others.
+    def rank(self, text: str) -> tuple[list[str], list[str]]:
+        """Ids that match a word of the text as a prefix, best first, and the words that are too common to rank by.
 
-        Up to a thousand are ranked. Where more match, only the ones with a word that fewer have: a word that nearly all
-        have says nothing about which is meant, and to rank by it takes longer than all the rest.
+        A word that over a thousand models have says little about which is meant, and to rank by it takes longer than
+        all the rest: who wants the models that have only such words asks with `having`.
         """
         words = search_words(text)
-        if not words:
-            return [], set()
-        query = _any_of(words)
-        if not self._is_common(query):
-            return self._ranked(query), set()
-        telling = [word for word in words if not self._is_common(word)] if len(words) > 1 else []
-        ranked = self._ranked(_any_of(telling)) if telling else []
-        return ranked, self._matching(query).difference(ranked)
-
-    def _is_common(self, query: str) -> bool:
-        sql = "SELECT count(*) FROM (SELECT 1 FROM model_search WHERE model_search MATCH ? LIMIT ?)"
-        return bool(self._connection.execute(sql, (query, _RANKED_MOST + 1)).fetchone()[0] > _RANKED_MOST)
-
-    def _ranked(self, query: str) -> list[str]:
+        common = [word for word in words if self._is_common(word)]
+        telling = [word for word in words if word not in common]
+        if not telling:
+            return [], common
         sql = "SELECT id FROM model_search WHERE model_search MATCH ? ORDER BY rank, id"
-        return [model_id for (model_id,) in self._connection.execute(sql, (query,))]
+        return [model_id for (model_id,) in self._connection.execute(sql, (_any_of(telling),))], common
 
-    def _matching(self, query: str) -> set[str]:
+    def _is_common(self, word: str) -> bool:
+        sql = "SELECT count(*) FROM (SELECT 1 FROM model_search WHERE model_search MATCH ? LIMIT ?)"
+        return bool(self._connection.execute(sql, (_any_of([word]), _RANKED_MOST + 1)).fetchone()[0] > _RANKED_MOST)
+
+    def having(self, word: str) -> set[str]:
+        """Ids that match a word as a prefix."""
         # Read from where FTS5 keeps the first column (sqlite.org/fts5.html, appendix B): in a third of the time.
         found = "SELECT rowid FROM model_search WHERE model_search MATCH ?"
         sql = f"SELECT c0 FROM model_search_content WHERE id IN ({found})"
-        return {model_id for (model_id,) in self._connection.execute(sql, (query,))}
+        return {model_id for (model_id,) in self._connection.execute(sql, (_any_of([word]),))}
 
     def signatures(self) -> dict[str, str]:
         """The stamp of each metadata.json as it was when its row was made."""
@@ -251,10 +247,10 @@ def cursor_of(event_id: int) -> str:
 
 
 def search_words(text: str) -> list[str]:
-    """The words that a person typed, as FTS5 terms: each a prefix, and quoted, so that no character is an operator."""
+    """The words that a person typed, as far as there is a letter or digit in them, each once."""
     text = text.replace("\0", " ").encode("utf-8", "ignore").decode("utf-8")  # neither can stand in a query
     words = dict.fromkeys(word for word in text.lower().split() if any(map(str.isalnum, word)))
-    return ['"' + word.replace('"', '""') + '"*' for word in islice(words, _MOST_WORDS)]
+    return list(islice(words, _MOST_WORDS))
 
 
 def search_query(text: str) -> str:
@@ -262,8 +258,9 @@ def search_query(text: str) -> str:
     return _any_of(search_words(text))
 
 
-def _any_of(words: list[str]) -> str:
-    return " OR ".join(words)
+def _any_of(words: Iterable[str]) -> str:
+    """Each a prefix, and quoted, so that no character is an operator."""
+    return " OR ".join('"' + word.replace('"', '""') + '"*' for word in words)
 
 
 class IndexWriter(IndexReader):

@@ -1,6 +1,9 @@
 """Names as a search compares them: case, accents and kinds of spaces do not matter. Pure; knows no model."""
 
+import re
 import unicodedata
+
+_BETWEEN_WORDS = re.compile(r"[^a-z0-9]+")
 
 
 def folded(text: str) -> str:
@@ -14,6 +17,12 @@ def folded(text: str) -> str:
 def folded_names(*names: str | None) -> str:
     """Names, each on a line of its own: `begins` and `is_whole` tell where in one something was found."""
     return "\n" + "".join(f"{folded(name)}\n" for name in dict.fromkeys(names) if name)
+
+
+def folded_words(*texts: str) -> str:
+    """The words of ASCII letters and digits in texts, each once and with a space before it."""
+    words = _BETWEEN_WORDS.split(folded("\n".join(texts)))
+    return "".join(f" {word}" for word in dict.fromkeys(words) if word)
 
 
 def begins(names: str, needle: str) -> bool:

@@ -237,7 +237,7 @@ def test_where_very_many_match_the_words_that_few_have_decide(tmp_path: Path) ->
 def test_a_text_of_very_many_words_is_cut() -> None:
     """What a search costs does not grow with what is pasted; a word that comes again counts once."""
     assert len(search_words(" ".join(f"w{number}" for number in range(2_000)))) == 64
-    assert search_words("a a A") == ['"a"*']
+    assert search_words("a a A") == ["a"]
 
 
 async def test_a_change_is_found_at_once_and_what_was_is_not(agent: "Parts") -> None:
