@@ -24,6 +24,7 @@ from pumas_agent.contracts.rpc import SOCKET_PATH_MAX, default_socket_path
 __all__ = [
     "BundleSettings",
     "ExtraPipelineSettings",
+    "FeedSettings",
     "LibrarySettings",
     "LogSettings",
     "Settings",
@@ -179,6 +180,17 @@ class HealthSettings(Contract):
     )
 
 
+class FeedSettings(Contract):
+    """How much of what changed is kept for clients that were away; whoever was away longer loads everything anew."""
+
+    keep_days: Annotated[int, BeforeValidator(_number), Field(ge=1, le=36_500)] = Field(
+        default=30, description="Changes older than this are dropped from the feed."
+    )
+    keep_events: Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**31 - 1)] = Field(
+        default=100_000, description="And the oldest of more than so many."
+    )
+
+
 class LogSettings(Contract):
     """What is logged and how it looks."""
 
@@ -198,6 +210,7 @@ class Settings(Contract):
     watch: WatchSettings = WatchSettings()
     bundles: BundleSettings = BundleSettings()
     health: HealthSettings = HealthSettings()
+    feed: FeedSettings = FeedSettings()
     log: LogSettings = LogSettings()
 
 
@@ -207,6 +220,7 @@ _SECTIONS: dict[str, type[Contract]] = {
     "watch": WatchSettings,
     "bundles": BundleSettings,
     "health": HealthSettings,
+    "feed": FeedSettings,
     "log": LogSettings,
 }
 _NAMES = tuple(f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields)

@@ -11,7 +11,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from pydantic_core.core_schema import CoreSchema
 
-from pumas_agent.contracts import bundles, descriptor, discovery, errors, health, imports, metadata, records, rpc
+from pumas_agent.contracts import (
+    bundles,
+    descriptor,
+    discovery,
+    errors,
+    explanation,
+    health,
+    imports,
+    metadata,
+    records,
+    rpc,
+    selector,
+    verification,
+)
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -29,10 +42,13 @@ _FILES: dict[str, type[BaseModel]] = {
     "model-details": records.ModelDetails,
     "model-list": records.ModelList,
     "search-result": records.SearchResult,
+    "selector-snapshot": selector.SelectorSnapshot,
     "library-status": records.LibraryStatus,
     "update-feed": records.UpdateFeed,
     "reconcile-report": records.ReconcileReport,
     "reindex-report": records.ReindexReport,
+    "model-explanation": explanation.ModelExplanation,
+    "verify-report": verification.VerifyReport,
     "agent-status": records.AgentStatus,
     "health-report": records.HealthReport,
     "alert": health.Alert,

@@ -111,6 +111,23 @@ export interface BundleComponent {
   state: ComponentState;
 }
 
+/** What a look at a bundle found, by component. */
+export interface BundleExplanation {
+  root: string;
+  valid: boolean;
+  pipeline_class: string | null;
+  task: string | null;
+  size_bytes: number;
+  load_variant: string | null;
+  load_dtype: string | null;
+  security_tier: SecurityTier;
+  /** Those that are of no single component. */
+  findings: ExplainedFinding[];
+  /** Likewise. */
+  notices: ExplainedFinding[];
+  components: ExplainedComponent[];
+}
+
 /** Layout of a directory-root asset. */
 export type BundleFormat =
   | "diffusers_directory";
@@ -297,6 +314,43 @@ export interface DescriptorParams {
   expected_execution_contract_version?: number | null;
 }
 
+/** What a front end would have to load to know everything. */
+export type DetailState =
+  | "complete"
+  | "summary_only"
+  | "needs_package_facts"
+  | "needs_validation"
+  | "stale"
+  | "error";
+
+/** One thing that does not agree. */
+export interface Difference {
+  code: DifferenceCode;
+  /** Null when it is about the index as a whole. */
+  model_id: string | null;
+  message: string;
+  /** The file, relative to the model's folder or the bundle's root. */
+  path: string | null;
+}
+
+/** What does not agree. Append-only. */
+export type DifferenceCode =
+  | "record_missing"
+  | "record_unreadable"
+  | "field_unreadable"
+  | "row_missing"
+  | "row_differs"
+  | "search_row_differs"
+  | "index_damaged"
+  | "file_missing"
+  | "file_unreadable"
+  | "file_changed"
+  | "name_leads_out"
+  | "size_differs"
+  | "hash_differs"
+  | "state_differs"
+  | "not_answered";
+
 /** Where to look. */
 export interface DiscoverParams {
   /** Absolute paths of folders; null: the folders of `bundles.search_roots`. */
@@ -384,6 +438,39 @@ export interface EditResult {
   changed: boolean;
 }
 
+/** One component, with what is said of it. */
+export interface ExplainedComponent {
+  name: string;
+  relative_path: string;
+  source_library: string | null;
+  class_name: string | null;
+  state: ComponentState;
+  findings: ExplainedFinding[];
+  notices: ExplainedFinding[];
+  /** Null when they are not whole, or it has none. */
+  weights: ComponentWeights | null;
+}
+
+/** One file of a file model. */
+export interface ExplainedFile {
+  /** Relative to the model's folder. */
+  name: string;
+  size: number;
+  is_primary: boolean;
+}
+
+/** A finding or a notice, with what its kind means. */
+export interface ExplainedFinding {
+  code: string;
+  message: string;
+  path: string | null;
+  severity: "fatal" | "notice";
+  /** Null for a code that this version does not know. */
+  meaning: string | null;
+  /** What a person can do about it. */
+  hint: string | null;
+}
+
 /** Register a diffusers directory where it is. Nothing is copied, moved or written there. */
 export interface ExternalBundleSpec {
   /** Absolute path of the bundle's root; links are resolved. */
@@ -409,6 +496,19 @@ export type FactFamily =
 export interface FieldFinding {
   field: string;
   message: string;
+}
+
+/** The files of a model that is no bundle. */
+export interface FilesExplanation {
+  folder: string;
+  /** What a runtime would load; null when there is no model file. */
+  primary_file: string | null;
+  size_bytes: number;
+  /** A thousand at most. */
+  files: ExplainedFile[];
+  more_files: number;
+  /** Named by the record and not there. */
+  missing_files: string[];
 }
 
 /** Filters come before paging: the total is of what matches. */
@@ -596,6 +696,32 @@ export interface ModelExecutionDescriptor {
   generation: number;
 }
 
+/** Why a model is in the state it is in. */
+export interface ModelExplanation {
+  model_id: string;
+  /** The reason in a sentence; for people. */
+  summary: string;
+  healthy: boolean;
+  /** As it is served now; null where there is none. */
+  state: AssetValidationState | null;
+  /** It is being written right now. */
+  settling: boolean;
+  /** Since when it is not healthy, as far as an alert tells. */
+  since: string | null;
+  judged_at: string | null;
+  /** Null of a model that was never indexed. */
+  storage_kind: StorageKind | null;
+  bundle_format: BundleFormat | null;
+  alerts: Alert[];
+  record: RecordExplanation;
+  bundle: BundleExplanation | null;
+  /** Of bundles. */
+  place: PlaceExplanation | null;
+  /** Of models that are no bundles. */
+  files: FilesExplanation | null;
+  watching: WatchExplanation;
+}
+
 /** One payload file. */
 export interface ModelFile {
   name: string;
@@ -732,6 +858,14 @@ export interface ModelParams {
   model_id: string;
 }
 
+/** Which model, and which artifact of it. */
+export interface ModelRef {
+  model_ref_contract_version: 1;
+  model_id: string;
+  revision?: string | null;
+  selected_artifact_id?: string | null;
+}
+
 /** One model in a list. */
 export interface ModelRow {
   id: string;
@@ -749,6 +883,17 @@ export interface ModelRow {
   entry_path: string | null;
 }
 
+/** The filesystem that holds a bundle: how it can be told from another one, and where the bundle is in it. */
+export interface MountFacts {
+  point: string;
+  kind: string;
+  source: string;
+  uuid: string | null;
+  /** Of the bundle's root, relative to the mount point. */
+  path: string;
+  [key: string]: unknown;
+}
+
 /** A method without parameters. */
 export type NoParams = Record<string, never>;
 
@@ -763,6 +908,19 @@ export interface NotSearched {
   path: string;
   reason: string;
 }
+
+/** Whether facts on a model's packages are at hand; this agent has none, so it says `missing`. */
+export type PackageFactsStatus =
+  | "cached"
+  | "missing"
+  | "invalid"
+  | "stale_contract"
+  | "stale_fingerprint"
+  | "wrong_selected_artifact"
+  | "error"
+  | "fresh"
+  | "detail_derived"
+  | "regenerated";
 
 /** What a value may be. */
 export interface ParameterConstraints {
@@ -800,6 +958,22 @@ export type PathKind =
   | "multi_model_container"
   | "ambiguous"
   | "unsupported";
+
+/** Where a bundle is, and whether it is the one that was registered. */
+export interface PlaceExplanation {
+  /** Where it is looked for; null when the record names no absolute path. */
+  root: string | null;
+  /** The path as it was given when the bundle was registered. */
+  given_path: string | null;
+  /** The filesystem that held it when it was valid last. */
+  mount: MountFacts | null;
+  /** The one that holds it now; null when nothing is there. */
+  mounted_now: MountFacts | null;
+  /** Of the bundle that was valid there last. */
+  identity: string | null;
+  identity_now: string | null;
+  same_bundle: Sameness;
+}
 
 /** Params of a `progress` notification: how far the request with that id is. */
 export interface Progress {
@@ -853,6 +1027,23 @@ export interface ReconcileReport {
   /** Ids whose metadata.json cannot be read; their rows are kept. */
   unreadable: string[];
   duration_ms: number;
+}
+
+/** What the model's metadata.json says, and whether it can be read. */
+export interface RecordExplanation {
+  path: string;
+  readable: boolean;
+  /** Why it cannot be read; null when it can. */
+  fault: string | null;
+  /** There is a metadata.json.bak beside it. */
+  has_backup: boolean;
+  unreadable_fields: FieldFinding[];
+  validation_state: AssetValidationState | null;
+  import_state: ImportState | null;
+  validation_errors: AssetValidationError[];
+  updated_date: string | null;
+  /** Why the newest verdict is not in the record; null when it is. */
+  not_committed: string | null;
 }
 
 /** What a front end has to load again. */
@@ -931,6 +1122,12 @@ export type SameBundle =
   | "other"
   | "unknown";
 
+/** Whether what stands at the path is what was valid there last. */
+export type Sameness =
+  | "same"
+  | "other"
+  | "unknown";
+
 /** Any text a person types. */
 export interface SearchParams {
   limit?: number;
@@ -956,6 +1153,63 @@ export type SecurityTier =
   | "safe"
   | "pickle"
   | "unknown";
+
+/** The filters of a list, a task, and a text that the id, a name or the repository has to hold as it stands. */
+export interface SelectorParams {
+  limit?: number;
+  offset?: number;
+  model_type?: string | null;
+  storage_kind?: StorageKind | null;
+  bundle_format?: BundleFormat | null;
+  validation_state?: AssetValidationState | null;
+  tags?: string[];
+  search?: string | null;
+  task_type_primary?: string | null;
+}
+
+/** One model to choose. */
+export interface SelectorRow {
+  model_id: string;
+  model_ref: ModelRef;
+  repo_id?: string | null;
+  selected_artifact_id?: string | null;
+  /** Of a bundle its root; of a file model its folder. For people: a runtime asks for a descriptor. */
+  entry_path?: string | null;
+  entry_path_state: SelectorState;
+  artifact_state: SelectorState;
+  display_name: string;
+  model_type?: string | null;
+  tags?: string[];
+  indexed_path?: string | null;
+  task_type_primary?: string | null;
+  pipeline_tag?: string | null;
+  recommended_backend?: string | null;
+  runtime_engine_hints?: string[];
+  storage_kind: StorageKind;
+  bundle_format?: BundleFormat | null;
+  validation_state?: AssetValidationState | null;
+  package_facts_summary_status: PackageFactsStatus;
+  detail_state: DetailState;
+  updated_at?: string | null;
+}
+
+/** A page of rows by id, and where the feed stood: what is listed from that cursor on happened after it. */
+export interface SelectorSnapshot {
+  selector_snapshot_contract_version: 1;
+  cursor: string;
+  rows?: SelectorRow[];
+  total_count: number;
+}
+
+/** How far an artifact, or the path it is loaded from, can be used. */
+export type SelectorState =
+  | "ready"
+  | "missing"
+  | "partial"
+  | "invalid"
+  | "ambiguous"
+  | "needs_detail"
+  | "stale";
 
 /** How much it matters; the log level of the line. */
 export type Severity =
@@ -1008,6 +1262,47 @@ export interface UpdatesParams {
   limit?: number;
 }
 
+/** One model, or everything when null. */
+export interface VerifyParams {
+  model_id?: string | null;
+  /** Read the files as well, and compare their digests. */
+  deep?: boolean;
+}
+
+/** What was compared, and what does not agree. */
+export interface VerifyReport {
+  /** Nothing differs, and every bundle that was judged is valid. */
+  ok: boolean;
+  deep: boolean;
+  models: number;
+  bundles_judged: number;
+  /** Ids of the bundles that are not valid now. */
+  unhealthy: string[];
+  /** Files of which existence and size were compared with a record. */
+  files: number;
+  files_hashed: number;
+  bytes_hashed: number;
+  /** By model and path; a thousand at most. */
+  differences: Difference[];
+  more_differences: number;
+  /** What could not be compared, and why; for people. */
+  notes: string[];
+  duration_ms: number;
+}
+
+/** How a change would be noticed, and why not by events. */
+export interface WatchExplanation {
+  by: WatchedBy;
+  why: string | null;
+}
+
+/** How a change would be noticed. */
+export type WatchedBy =
+  | "events"
+  | "polling"
+  | "nothing"
+  | "no_agent";
+
 export type ErrorCode =
   | "internal_error"
   | "parse_error"
@@ -1055,12 +1350,18 @@ export interface Methods {
   list_models: { params: FilterParams; result: ModelList };
   /** Rows that match a text, best first. */
   search_models: { params: SearchParams; result: SearchResult };
+  /** Rows to choose from, by id, and where the feed of changes stood. */
+  model_library_selector_snapshot: { params: SelectorParams; result: SelectorSnapshot };
   /** One model whole, with its findings. */
   get_model: { params: ModelParams; result: ModelDetails };
+  /** Why a model is in the state it is in, rule by rule. */
+  explain_model: { params: ModelParams; result: ModelExplanation };
   /** The state of the library. */
   get_library_status: { params: NoParams; result: LibraryStatus };
   /** What changed since a cursor. */
   list_model_library_updates_since: { params: UpdatesParams; result: UpdateFeed };
+  /** Compare records, index and files with each other, and deep, files with their digests. Changes nothing. */
+  verify: { params: VerifyParams; result: VerifyReport };
   /** Which bundles lie below some folders, and which of them are registered. */
   discover_bundles: { params: DiscoverParams; result: DiscoveryReport };
   /** Register a bundle where it lies. */

@@ -27,6 +27,7 @@ from pumas_agent.upkeep import (
     Judge,
     Refresher,
     Relocator,
+    Verifier,
 )
 
 
@@ -113,6 +114,7 @@ async def assemble(
         adopter=Adopter(library, importer),
         reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
         relocator=relocator,
+        verifier=Verifier(library, judge),
         absences=absences,
         holds=holds,
         alerts=alerts,

@@ -18,6 +18,7 @@ from pumas_agent.agent.assembly import absence_policy, assemble
 from pumas_agent.agent.housekeeping import Housekeeping
 from pumas_agent.bundles import JudgePool, Policy
 from pumas_agent.contracts.errors import LibraryBusy, PumasError
+from pumas_agent.contracts.explanation import WatchedBy, WatchExplanation
 from pumas_agent.contracts.health import AlertCode
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
@@ -29,6 +30,7 @@ from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, Recon
 from pumas_agent.serving import BoundSocket, Limits, PeerPolicy, Request, RpcServer, bind_socket
 from pumas_agent.serving.methods import Methods
 from pumas_agent.settings import Settings
+from pumas_agent.watching import LIBRARY as LIBRARY_ROOT
 from pumas_agent.watching import WatchdogWatcher, library_scope
 
 _SWITCH_INTERVAL_S = 0.0005
@@ -36,6 +38,7 @@ _SWITCH_INTERVAL_S = 0.0005
 
 _SETTLE_S = 1.0
 """Seconds without a sign of writing that make a bundle quiet."""
+_FEED_PRUNING_S = 3600.0
 _LOST = {"watch_overflow": AlertCode.WATCH_OVERFLOW, "watch_restarted": AlertCode.WATCH_RESTARTED}
 
 log = structlog.get_logger(__name__)
@@ -129,13 +132,16 @@ class Agent:
         schedule = Schedule()
         schedule.every("full reconcile", watch.full_reconcile_s, lambda: self.queue.mark_dirty(ALL_MODELS, "schedule"))
         schedule.every("identity sweep", watch.identity_poll_s, self._sweep)
+        schedule.every("feed pruning", _FEED_PRUNING_S, self._prune_feed, at_once=True)
         schedule.start()
         self._stopping.append(schedule.stop)
         gc.freeze()  # what was built until now lives as long as the agent: no collection has to look at it again
 
     async def _serve(self) -> None:
         settings = self._settings
-        methods = Methods(self.parts, reconcile=self._reconcile, follow=self.follow, status=self.status)
+        methods = Methods(
+            self.parts, reconcile=self._reconcile, follow=self.follow, status=self.status, watching=self.watching
+        )
         bound: BoundSocket = bind_socket(settings.socket.path, group=settings.socket.group)
         self._stopping.append(bound.close)
         self.server = RpcServer(
@@ -202,6 +208,18 @@ class Agent:
             self._mounts = now
             self.parts.absences.look_again()
 
+    async def _prune_feed(self) -> None:
+        """Drop what nobody needs any more from the feed, so that it does not grow for ever."""
+        feed = self._settings.feed
+        dropped = 0
+        try:
+            while count := await self.library.write(lambda store: store.prune_feed(feed.keep_days, feed.keep_events)):
+                dropped += count
+        except PumasError as error:
+            log.warning("feed.not_pruned", code=error.code, reason=error.message)
+        if dropped:
+            log.info("feed.pruned", events=dropped)
+
     def _say_how_watching_is(self) -> None:
         alerts = self.parts.alerts
         unwatched = self.watcher.unwatched()
@@ -257,6 +275,17 @@ class Agent:
         following = asyncio.create_task(self.follow(), name="follow")
         self._followers.add(following)
         following.add_done_callback(self._followers.discard)
+
+    def watching(self, model_id: str, external: bool) -> WatchExplanation:
+        """How a change of a model would be noticed."""
+        name = model_id if external else LIBRARY_ROOT
+        if (fault := self.watcher.faults().get(name)) is not None:
+            return WatchExplanation(by=WatchedBy.NOTHING, why=fault)
+        if (polled := self.watcher.polled().get(name)) is not None:
+            return WatchExplanation(by=WatchedBy.POLLING, why=polled)
+        if external and model_id not in self._watched:
+            return WatchExplanation(by=WatchedBy.NOTHING, why="its record names no place that could be watched")
+        return WatchExplanation(by=WatchedBy.EVENTS)
 
     async def _run(self, scope: str, reasons: frozenset[str]) -> ReconcileReport:
         def tell(stage: str, done: int, total: int | None, unit: str) -> None:

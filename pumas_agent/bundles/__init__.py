@@ -1,5 +1,6 @@
 """One diffusers directory, read-only: what is it, is it whole, has it changed, is it the same one."""
 
+from pumas_agent.bundles.explained import explained
 from pumas_agent.bundles.explanations import EXPLANATIONS
 from pumas_agent.bundles.findings import FindingCode
 from pumas_agent.bundles.fingerprint import StatSignature
@@ -18,6 +19,7 @@ __all__ = [
     "Look",
     "Policy",
     "StatSignature",
+    "explained",
     "identity_of",
     "look",
     "validate",

@@ -14,6 +14,7 @@ from pumas_agent.cli.demo import demo
 from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
 from pumas_agent.cli.edit import edit
+from pumas_agent.cli.explain import explain
 from pumas_agent.cli.import_ import adopt, import_
 from pumas_agent.cli.listing import list_
 from pumas_agent.cli.reclassify import duplicates, reclassify
@@ -29,6 +30,7 @@ from pumas_agent.cli.status import status
 from pumas_agent.cli.thaw import thaw
 from pumas_agent.cli.unregister import unregister
 from pumas_agent.cli.validate import validate
+from pumas_agent.cli.verify import verify
 
 
 class _SomePath(click.Path):
@@ -69,6 +71,7 @@ for command in (
     list_,
     show,
     search,
+    explain,
     descriptor,
     discover,
     classify,
@@ -81,6 +84,7 @@ for command in (
     unregister,
     delete,
     validate,
+    verify,
     reconcile,
     reindex,
     thaw,

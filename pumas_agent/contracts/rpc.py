@@ -10,12 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, FailFast, Field
+from pydantic import BaseModel, BeforeValidator, FailFast, Field
 
 from pumas_agent.contracts.classification import ClassificationReport, ClassifyParams
 from pumas_agent.contracts.dependencies import DependencyRequirementsResolution
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
+from pumas_agent.contracts.explanation import ModelExplanation
 from pumas_agent.contracts.imports import (
     AdoptionReport,
     DeleteParams,
@@ -52,7 +53,9 @@ from pumas_agent.contracts.relocation import (
     RelocateParams,
     Relocation,
 )
+from pumas_agent.contracts.selector import SelectorSnapshot
 from pumas_agent.contracts.upkeep import DuplicateReport, Reclassification, ReclassifyParams
+from pumas_agent.contracts.verification import VerifyParams, VerifyReport
 
 MAX_FRAME_IN = 1024 * 1024
 MAX_FRAME_OUT = 16 * 1024 * 1024
@@ -72,6 +75,14 @@ class Access(StrEnum):
 ModelId = Annotated[str, Field(min_length=1, max_length=1024)]
 Limit = Annotated[int, Field(ge=1, le=1000)]
 Offset = Annotated[int, Field(ge=0)]
+
+
+def _whole_characters(text: object) -> object:
+    """Without halves of surrogate pairs: JSON can say them and a person can paste them, and nothing is named so."""
+    return text.encode("utf-8", "ignore").decode("utf-8") if isinstance(text, str) else text
+
+
+SearchText = Annotated[str, BeforeValidator(_whole_characters), Field(max_length=4096)]
 
 
 class NoParams(Contract):
@@ -118,8 +129,15 @@ class FilterParams(Contract):
 class SearchParams(FilterParams):
     """Any text a person types."""
 
-    query: str = Field(max_length=4096)
+    query: SearchText
     limit: Limit = 50
+
+
+class SelectorParams(FilterParams):
+    """The filters of a list, a task, and a text that the id, a name or the repository has to hold as it stands."""
+
+    search: SearchText | None = None
+    task_type_primary: str | None = None
 
 
 class UpdatesParams(Contract):
@@ -211,10 +229,31 @@ METHODS: dict[str, MethodContract] = {
         ),
         MethodContract("list_models", FilterParams, ModelList, Access.READ, "Rows, newest first."),
         MethodContract("search_models", SearchParams, SearchResult, Access.READ, "Rows that match a text, best first."),
+        MethodContract(
+            "model_library_selector_snapshot",
+            SelectorParams,
+            SelectorSnapshot,
+            Access.READ,
+            "Rows to choose from, by id, and where the feed of changes stood.",
+        ),
         MethodContract("get_model", ModelParams, ModelDetails, Access.READ, "One model whole, with its findings."),
+        MethodContract(
+            "explain_model",
+            ModelParams,
+            ModelExplanation,
+            Access.READ,
+            "Why a model is in the state it is in, rule by rule.",
+        ),
         MethodContract("get_library_status", NoParams, LibraryStatus, Access.READ, "The state of the library."),
         MethodContract(
             "list_model_library_updates_since", UpdatesParams, UpdateFeed, Access.READ, "What changed since a cursor."
+        ),
+        MethodContract(
+            "verify",
+            VerifyParams,
+            VerifyReport,
+            Access.READ,
+            "Compare records, index and files with each other, and deep, files with their digests. Changes nothing.",
         ),
         MethodContract(
             "discover_bundles",

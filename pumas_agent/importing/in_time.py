@@ -9,14 +9,14 @@ from typing import TypeVar, cast
 T = TypeVar("T")
 
 
-async def in_time(call: Callable[[], T], seconds: float, *, name: str) -> T:
+async def in_time(call: Callable[[], T], seconds: float | None, *, name: str) -> T:
     """What a call gives, made on a thread of its own.
 
     Not on asyncio's own threads: they are few, and the process waits for them when it ends.
 
     Args:
         call: may block.
-        seconds: how long it may take.
+        seconds: how long it may take; None for as long as it wants.
         name: of the thread.
 
     Raises:

@@ -140,7 +140,7 @@ class OwnedImporter:
             await self._library.write(lambda store: store.index_one(model_id))
             return _taken(spec.path, model_id, ImportStatus.ALREADY_REGISTERED, None)
         known = self._library.catalog.get(model_id)
-        if known is not None and not known.is_partial:
+        if known is not None and not known.needs_no_record:
             message = f"{model_id} is a model whose metadata.json is gone"
             return _refused(spec.path, refused("metadata_gone", message, model_id=model_id))
         try:

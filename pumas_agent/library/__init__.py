@@ -2,12 +2,19 @@
 
 from pumas_agent.library.catalog import PARTIAL_SOURCE, Catalog, CatalogEntry, json_object
 from pumas_agent.library.files import read_json
-from pumas_agent.library.index import IndexReader, IndexWriter, search_query
+from pumas_agent.library.index import IndexReader, IndexWriter, cursor_of, search_query
 from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
 from pumas_agent.library.lock import LibraryLock
 from pumas_agent.library.naming import normalize_name
-from pumas_agent.library.projection import MODEL_EXTENSIONS, PARTIAL_SUFFIXES, is_partial_download, primary_file
+from pumas_agent.library.projection import (
+    MODEL_EXTENSIONS,
+    PARTIAL_SUFFIXES,
+    is_partial_download,
+    payload_files,
+    primary_file,
+)
+from pumas_agent.library.search import find, names_holding
 from pumas_agent.library.store import IndexOutcome, LibraryChanges, ModelStore
 
 __all__ = [
@@ -24,9 +31,13 @@ __all__ = [
     "LibraryLayout",
     "LibraryLock",
     "ModelStore",
+    "cursor_of",
+    "find",
     "is_partial_download",
     "json_object",
+    "names_holding",
     "normalize_name",
+    "payload_files",
     "primary_file",
     "read_json",
     "search_query",

@@ -5,11 +5,13 @@ a dict is atomic in CPython, and entries never change, so a reader sees the old 
 """
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import msgspec
 from pydantic import ValidationError
 
 from pumas_agent.contracts.bundles import AssetValidationError
@@ -22,6 +24,7 @@ from pumas_agent.contracts.metadata import (
     absolute_or_none,
 )
 from pumas_agent.library.index import IndexRow
+from pumas_agent.library.names import folded_names, folded_words
 
 PARTIAL_SOURCE = "download_partial"
 """What `match_source` says of a download that is not finished."""
@@ -54,6 +57,16 @@ class CatalogEntry:
     requires_custom_code: bool
     match_source: str | None
     agent: AgentFacts
+    repo_id: str | None = None
+    pipeline_tag: str | None = None
+    revision: str | None = None
+    selected_artifact_id: str | None = None
+    is_partial: bool = False
+    """Files of it are known to be missing: a download that goes on, or was given up."""
+    names: str = ""
+    """What it is called, as `folded_names` writes it down to be searched."""
+    words: str = ""
+    """What the index finds it by, as `folded_words` writes it down."""
 
     @property
     def is_external(self) -> bool:
@@ -61,7 +74,7 @@ class CatalogEntry:
         return self.storage_kind is StorageKind.EXTERNAL_REFERENCE
 
     @property
-    def is_partial(self) -> bool:
+    def needs_no_record(self) -> bool:
         """A download that is not finished: there may be a row of it alone, without a record."""
         return self.match_source == PARTIAL_SOURCE and not self.is_external
 
@@ -93,6 +106,9 @@ class Catalog:
         self.generation = 0
         self._entries: dict[str, CatalogEntry] = {}
         self._bundles: dict[str, CatalogEntry] = {}
+        self._changes = 0
+        self._orders: dict[str, tuple[int, list[CatalogEntry]]] = {}
+        """Sorted lists, each with the number of changes that it knows of."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -109,6 +125,7 @@ class Catalog:
                 self._bundles[entry.id] = entry
             else:
                 self._bundles.pop(entry.id, None)
+        self._changes += 1
         self.generation = generation
 
     def remove(self, model_ids: Iterable[str], generation: int) -> None:
@@ -116,6 +133,7 @@ class Catalog:
         for model_id in model_ids:
             self._entries.pop(model_id, None)
             self._bundles.pop(model_id, None)
+        self._changes += 1
         self.generation = generation
 
     def get(self, model_id: str) -> CatalogEntry | None:
@@ -130,6 +148,21 @@ class Catalog:
         """All models as they are now. As many as there are: not for the event loop."""
         return list(self._entries.values())
 
+    def by_id(self) -> list[CatalogEntry]:
+        """All models by id; not to be changed. Not for the event loop."""
+        return self._ordered("id", lambda entries: sorted(entries, key=lambda entry: entry.id))
+
+    def newest_first(self) -> list[CatalogEntry]:
+        """All models by the time of their last change, equal ones by id; not to be changed. Not for the event loop."""
+        return self._ordered("newest", lambda _: sorted(self.by_id(), key=lambda entry: entry.updated_at, reverse=True))
+
+    def _ordered(self, order: str, sort: Callable[[Iterable[CatalogEntry]], list[CatalogEntry]]) -> list[CatalogEntry]:
+        changes = self._changes  # before the entries: what is changed meanwhile makes the list too old, never too new
+        known = self._orders.get(order)
+        if known is None or known[0] != changes:
+            known = self._orders[order] = (changes, sort(self.entries()))
+        return known[1]
+
     def bundles(self) -> list[CatalogEntry]:
         """The models that are judged as bundles."""
         return list(self._bundles.values())
@@ -137,15 +170,17 @@ class Catalog:
 
 def entry_of(row: IndexRow) -> CatalogEntry:
     """The entry of a row. A value of an unexpected type reads as absent: another program may have written the row."""
-    facts = json_object(row.metadata_json)
+    facts = _quick_object(row.metadata_json)
+    tags = _strings(_json(row.tags_json)) if row.tags_json != "[]" else ()
+    family = _string(facts.get("architecture_family")) or _string(facts.get("family"))
     return CatalogEntry(
         id=row.id,
         path=row.path,
         cleaned_name=row.cleaned_name,
         official_name=row.official_name,
-        model_type=row.model_type,
-        tags=_strings(_json(row.tags_json)),
-        hashes=_string_pairs(_json(row.hashes_json)),
+        model_type=sys.intern(row.model_type),
+        tags=tags,
+        hashes=_string_pairs(_json(row.hashes_json)) if row.hashes_json != "{}" else (),
         updated_at=row.updated_at,
         storage_kind=_storage_kind(facts.get("storage_kind")),
         bundle_format=_member(BundleFormat, facts.get("bundle_format")),
@@ -154,14 +189,26 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         import_state=_member(ImportState, facts.get("import_state")),
         source_path=_string(facts.get("source_path")),
         entry_path=_string(facts.get("entry_path")),
-        pipeline_class=_string(facts.get("pipeline_class")),
-        task_type_primary=_string(facts.get("task_type_primary")),
-        recommended_backend=_string(facts.get("recommended_backend")),
+        pipeline_class=_word(facts.get("pipeline_class")),
+        task_type_primary=_word(facts.get("task_type_primary")),
+        recommended_backend=_word(facts.get("recommended_backend")),
         runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
         requires_custom_code=facts.get("requires_custom_code") is True,
         match_source=_string(facts.get("match_source")),
         agent=_agent_facts(facts.get("agent")),
+        repo_id=_string(facts.get("repo_id")),
+        pipeline_tag=_word(facts.get("pipeline_tag")),
+        revision=_string(facts.get("upstream_revision")),
+        selected_artifact_id=_string(facts.get("selected_artifact_id")),
+        is_partial=_is_partial(facts),
+        names=folded_names(row.id, row.official_name, row.cleaned_name, _string(facts.get("repo_id"))),
+        words=folded_words(row.id, row.official_name, row.cleaned_name, row.model_type, family or "", *tags),
     )
+
+
+def _is_partial(facts: Mapping[str, Any]) -> bool:
+    flags = ("download_incomplete", "download_has_part_files", "download_missing_expected_files")
+    return facts.get("match_source") == "download_partial" or any(facts.get(flag) for flag in flags)
 
 
 _NO_FACTS = AgentFacts()
@@ -180,6 +227,15 @@ def json_object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _quick_object(text: str) -> dict[str, Any]:
+    """The same, several times as fast: asked for every model at a start."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return json_object(text)  # what this parser is too strict for
+    return value if isinstance(value, dict) else {}
+
+
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
@@ -195,18 +251,20 @@ def _storage_kind(value: Any) -> StorageKind:
 
 
 def _member(kind: type[_E], value: Any) -> _E | None:
-    try:
-        return kind(value)
-    except ValueError:
-        return None
+    return kind._value2member_map_.get(value) if isinstance(value, str) else None  # type: ignore[return-value]
 
 
 def _string(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _word(value: Any) -> str | None:
+    """A text that many models have: kept once."""
+    return sys.intern(value) if isinstance(value, str) and value else None
+
+
 def _strings(value: Any) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return tuple(sys.intern(item) for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _string_pairs(value: Any) -> tuple[tuple[str, str], ...]:

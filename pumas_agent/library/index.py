@@ -9,18 +9,22 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
 from pumas_agent.contracts.errors import LibraryNewer, LibraryUnavailable, LibraryUnwritable
 from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope, UpdateEvent, UpdateFeed
 from pumas_agent.library.backup import attach, back_up, restore
-from pumas_agent.library.migrations import migrate, unknown_migrations
+from pumas_agent.library.migrations import SEARCH_COLUMNS, migrate, search_rows_sql, unknown_migrations
 from pumas_agent.library.references import forget_move, move_references, plan_move, planned_moves
 
 _BUSY_MS = 30_000
 _CURSOR = "model-library-updates:"
 _FEED_LIMIT = 100
+_RANKED_MOST = 1_000
+_MOST_WORDS = 64
+"""Words of a search; what a person types has fewer."""
 _COLUMNS = "id, path, cleaned_name, official_name, model_type, tags_json, hashes_json, metadata_json, updated_at"
 
 
@@ -78,16 +82,58 @@ class IndexReader:
         values = self._connection.execute(f"SELECT {_COLUMNS} FROM models WHERE id = ?", (model_id,)).fetchone()
         return IndexRow(*values) if values else None
 
+    def ids(self) -> list[str]:
+        """Every id, in order."""
+        return [model_id for (model_id,) in self._connection.execute("SELECT id FROM models ORDER BY id")]
+
+    def differing_search_rows(self) -> list[str]:
+        """Models whose search row is missing, is there twice, or is not what their row says; or that have no row."""
+        columns = ", ".join(SEARCH_COLUMNS)
+        expected = search_rows_sql("models")
+        sql = (
+            f"SELECT id FROM (SELECT {columns} FROM ({expected}) EXCEPT SELECT {columns} FROM model_search)"
+            f" UNION SELECT id FROM (SELECT {columns} FROM model_search EXCEPT SELECT {columns} FROM ({expected}))"
+            " UNION SELECT id FROM model_search GROUP BY id HAVING count(*) > 1"
+        )
+        return sorted(model_id for (model_id,) in self._connection.execute(sql) if model_id is not None)
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with the file itself."""
+        return [str(said) for (said,) in self._connection.execute("PRAGMA quick_check(20)") if said != "ok"]
+
     def search(self, text: str) -> list[str]:
         """Ids that match any word of the text as a prefix, best first; all of them, newest first, for a blank text."""
-        query = search_query(text)
-        if query:
-            sql = "SELECT id FROM model_search WHERE model_search MATCH ? ORDER BY rank, id"
-            return [model_id for (model_id,) in self._connection.execute(sql, (query,))]
-        if text.strip():
-            return []
-        sql = "SELECT id FROM models ORDER BY updated_at DESC, id"
-        return [model_id for (model_id,) in self._connection.execute(sql)]
+        if not text.strip():
+            sql = "SELECT id FROM models ORDER BY updated_at DESC, id"
+            return [model_id for (model_id,) in self._connection.execute(sql)]
+        ranked, common = self.rank(text)
+        others = set[str]().union(*map(self.having, common))
+        return [*ranked, *sorted(others.difference(ranked))]
+
+    def rank(self, text: str) -> tuple[list[str], list[str]]:
+        """Ids that match a word of the text as a prefix, best first, and the words that are too common to rank by.
+
+        A word that over a thousand models have says little about which is meant, and to rank by it takes longer than
+        all the rest: who wants the models that have only such words asks with `having`.
+        """
+        words = search_words(text)
+        common = [word for word in words if self._is_common(word)]
+        telling = [word for word in words if word not in common]
+        if not telling:
+            return [], common
+        sql = "SELECT id FROM model_search WHERE model_search MATCH ? ORDER BY rank, id"
+        return [model_id for (model_id,) in self._connection.execute(sql, (_any_of(telling),))], common
+
+    def _is_common(self, word: str) -> bool:
+        sql = "SELECT count(*) FROM (SELECT 1 FROM model_search WHERE model_search MATCH ? LIMIT ?)"
+        return bool(self._connection.execute(sql, (_any_of([word]), _RANKED_MOST + 1)).fetchone()[0] > _RANKED_MOST)
+
+    def having(self, word: str) -> set[str]:
+        """Ids that match a word as a prefix."""
+        # Read from where FTS5 keeps the first column (sqlite.org/fts5.html, appendix B): in a third of the time.
+        found = "SELECT rowid FROM model_search WHERE model_search MATCH ?"
+        sql = f"SELECT c0 FROM model_search_content WHERE id IN ({found})"
+        return {model_id for (model_id,) in self._connection.execute(sql, (_any_of([word]),))}
 
     def signatures(self) -> dict[str, str]:
         """The stamp of each metadata.json as it was when its row was made."""
@@ -129,10 +175,32 @@ class IndexReader:
         found = self._connection.execute(sql).fetchone()
         return int(found[0]) if found else 0
 
+    def last_prunable_event(self, before: str, keep: int) -> int:
+        """The newest event that is older than a time, or beyond the newest `keep` ones; 0 when there is none.
+
+        Events go from the oldest on and without a gap, whatever a clock said in between: a client that holds a cursor
+        has to be told when something after it is missing.
+
+        Args:
+            before: RFC 3339, UTC.
+            keep: events.
+        """
+        table = "model_library_update_events"
+        (oldest, newest) = self._connection.execute(f"SELECT min(event_id), max(event_id) FROM {table}").fetchone()
+        if oldest is None:
+            return 0
+        sql = f"SELECT event_id FROM {table} ORDER BY event_id DESC LIMIT 1 OFFSET ?"
+        beyond = self._connection.execute(sql, (keep,)).fetchone()
+        sql = f"SELECT event_id FROM {table} WHERE created_at >= ? ORDER BY event_id LIMIT 1"
+        young = self._connection.execute(sql, (before,)).fetchone()
+        last_old = young[0] - 1 if young is not None else newest
+        last = max(last_old, beyond[0] if beyond is not None else 0)
+        return int(last) if last >= oldest else 0
+
     def updates_since(self, cursor: str | None, limit: int) -> UpdateFeed:
         """What changed since a cursor. A cursor ahead of the log is stale too."""
         newest = self.last_event_id()
-        current = f"{_CURSOR}{newest}"
+        current = cursor_of(newest)
         if cursor is None:
             return UpdateFeed(cursor=current)
         stale = UpdateFeed(cursor=current, stale_cursor=True, snapshot_required=True)
@@ -145,7 +213,7 @@ class IndexReader:
             return stale
         events = tuple(
             UpdateEvent(
-                cursor=f"{_CURSOR}{event_id}",
+                cursor=cursor_of(event_id),
                 model_id=model_id,
                 change_kind=ChangeKind(kind),
                 fact_family=FactFamily(family),
@@ -160,7 +228,12 @@ class IndexReader:
                 (since, limit or _FEED_LIMIT),
             )
         )
-        return UpdateFeed(cursor=events[-1].cursor if events else current, events=events)
+        # Position 0 is never stale, but what happened first may be gone; a snapshot of an empty library is from there.
+        return UpdateFeed(
+            cursor=events[-1].cursor if events else current,
+            events=events,
+            snapshot_required=since == 0 and newest != 0 and oldest != 1,
+        )
 
 
 def _connect_readonly(path: Path, mode: str) -> sqlite3.Connection:
@@ -178,11 +251,26 @@ def _connect_readonly(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
+def cursor_of(event_id: int) -> str:
+    """The cursor of a client that knows of everything up to an event."""
+    return f"{_CURSOR}{event_id}"
+
+
+def search_words(text: str) -> list[str]:
+    """The words that a person typed, as far as there is a letter or digit in them, each once."""
+    text = text.replace("\0", " ").encode("utf-8", "ignore").decode("utf-8")  # neither can stand in a query
+    words = dict.fromkeys(word for word in text.lower().split() if any(map(str.isalnum, word)))
+    return list(islice(words, _MOST_WORDS))
+
+
 def search_query(text: str) -> str:
-    """What a person typed, as an FTS5 query: each word a prefix, and quoted, so that no character is an operator."""
-    text = text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")  # neither can stand in a query
-    words = ['"' + word.replace('"', '""') + '"*' for word in text.lower().split() if any(map(str.isalnum, word))]
-    return " OR ".join(words)
+    """What a person typed, as an FTS5 query."""
+    return _any_of(search_words(text))
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """Each a prefix, and quoted, so that no character is an operator."""
+    return " OR ".join('"' + word.replace('"', '""') + '"*' for word in words)
 
 
 class IndexWriter(IndexReader):
@@ -305,6 +393,14 @@ class IndexWriter(IndexReader):
     def delete_alert(self, code: str, model_id: str) -> None:
         """Forget an alert."""
         self._connection.execute("DELETE FROM agent_alerts WHERE code = ? AND model_id = ?", (code, model_id))
+
+    def prune_events(self, last: int, most: int) -> int:
+        """Delete the oldest events up to one, `most` of them; how many it were. No position is given out again."""
+        sql = (
+            "DELETE FROM model_library_update_events WHERE event_id IN"
+            " (SELECT event_id FROM model_library_update_events WHERE event_id <= ? ORDER BY event_id LIMIT ?)"
+        )
+        return self._connection.execute(sql, (last, most)).rowcount
 
     def skip_event_ids(self, least: int) -> None:
         """Give the next event this position at least, so that positions which were lost are not given out again.

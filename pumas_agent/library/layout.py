@@ -100,9 +100,12 @@ class LibraryLayout:
         The folder's own time is part of it, so that a payload file added or removed is seen as well; and whether it
         lies on a filesystem of its own, which may be unmounted.
         """
+        return self._signature_at(str(directory))
+
+    def _signature_at(self, directory: str) -> str | None:
         try:
-            file = (directory / METADATA_NAME).stat()
-            folder = directory.stat()
+            file = os.stat(f"{directory}/{METADATA_NAME}")  # noqa: PTH116 - asked of every model at each look
+            folder = os.stat(directory)  # noqa: PTH116
         except OSError:
             return None
         stamp = f"{file.st_ino}:{file.st_size}:{file.st_mtime_ns}:{file.st_ctime_ns}:{folder.st_mtime_ns}"
@@ -154,22 +157,23 @@ class LibraryLayout:
     def survey(self) -> Survey:
         """Walk the library once. Hidden and scratch folders hold no models, nor does the payload of a model."""
         survey = Survey()
-        for model_id, names in self._walk(self.root, "", 0):
-            directory = self.root / model_id
+        root = str(self.root)
+        for model_id, names in self._walk(root, "", 0):
+            directory = f"{root}/{model_id}"
             if METADATA_NAME in names:
-                signature = self.signature(directory)
+                signature = self._signature_at(directory)
                 if signature is not None:
                     survey.signatures[model_id] = signature
             elif REMOVED_NAME in names:
                 survey.removed.append(model_id)
             survey.leftovers += [
-                directory / name
+                Path(directory, name)
                 for name in names
                 if name.endswith(".tmp") and name.startswith((METADATA_NAME, BACKUP_NAME))
             ]
         return survey
 
-    def _walk(self, path: Path, relative: str, depth: int) -> Iterator[tuple[str, set[str]]]:
+    def _walk(self, path: str, relative: str, depth: int) -> Iterator[tuple[str, set[str]]]:
         files: set[str] = set()
         folders: list[str] = []
         try:
@@ -188,7 +192,7 @@ class LibraryLayout:
         for name in sorted(folders):
             if name.startswith(".") or name in _NOT_MODELS or not _is_text(name):
                 continue
-            yield from self._walk(path / name, f"{relative}/{name}" if relative else name, depth + 1)
+            yield from self._walk(f"{path}/{name}", f"{relative}/{name}" if relative else name, depth + 1)
 
 
 def _is_text(name: str) -> bool:

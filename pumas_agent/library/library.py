@@ -141,6 +141,16 @@ class Library:
         """It was opened to write."""
         return self._store is not None
 
+    def open_reader(self) -> IndexReader:
+        """One more connection to the index, for long questions on a thread of their own; to be closed by the caller.
+
+        Raises:
+            LibraryUnavailable: it cannot be opened.
+        """
+        path = self.layout.index_path
+        in_use = self.writable or self.layout.log_path.exists()
+        return IndexReader.open(path) if in_use else IndexReader.open_at_rest(path)
+
     async def read(self, question: Callable[[IndexReader], T]) -> T:
         """Ask the index, on the reading thread."""
         try:

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from pumas_agent.library.layout import (
 from pumas_agent.library.projection import project
 
 _CHUNK = 500
+_PRUNED_AT_ONCE = 5_000
 _LOST_TAIL_GAP = 100_000
 """More events than can be in a log that was not yet flushed to the database file (it is, every thousand pages)."""
 
@@ -111,7 +112,7 @@ class ModelStore:
 
     def _expected(self, known: dict[str, str]) -> set[str]:
         """Ids that should have a record; those of downloads that are not finished need none."""
-        return known.keys() | {entry.id for entry in self._catalog.entries() if not entry.is_partial}
+        return known.keys() | {entry.id for entry in self._catalog.entries() if not entry.needs_no_record}
 
     @staticmethod
     def _compare(found: dict[str, str], known: dict[str, str], expected: set[str]) -> LibraryChanges:
@@ -505,7 +506,7 @@ class ModelStore:
             if self.layout.signature(directory) is not None:
                 continue  # there again since the scan
             entry = self._catalog.get(model_id)
-            if entry is not None and entry.is_partial and not _is_gone(directory):
+            if entry is not None and entry.needs_no_record and not _is_gone(directory):
                 continue
             if entry is not None and (entry.is_external or not _is_gone(directory)):
                 outcome.unreadable[model_id] = f"{directory / METADATA_NAME} is gone"
@@ -570,7 +571,7 @@ class ModelStore:
             LibraryUnwritable: it could not be written.
         """
         self.layout.require_online(self._opened)
-        known = {entry.id for entry in self._catalog.entries() if entry.is_partial}
+        known = {entry.id for entry in self._catalog.entries() if entry.needs_no_record}
         gone = sorted(
             model_id
             for model_id in known - records.keys()
@@ -624,6 +625,25 @@ class ModelStore:
         self.layout.require_online(self._opened)
         with self._index.transaction():
             self._index.delete_alert(code, model_id)
+
+    # --- the feed ----------------------------------------------------------------------------------------------
+
+    def prune_feed(self, keep_days: int, keep_events: int) -> int:
+        """Delete events that are older than so many days, or more than so many; how many it were.
+
+        A bounded number at a time, so that no commit waits long behind it: call it until it says 0. It writes nothing
+        when there is nothing to delete.
+
+        Raises:
+            LibraryOffline, LibraryUnwritable: nothing was deleted.
+        """
+        self.layout.require_online(self._opened)
+        before = datetime.now(UTC) - timedelta(days=keep_days)
+        last = self._index.last_prunable_event(before.strftime("%Y-%m-%dT%H:%M:%S"), keep_events)
+        if not last:
+            return 0
+        with self._index.transaction():
+            return self._index.prune_events(last, _PRUNED_AT_ONCE)
 
     def close(self) -> None:
         """Close the index."""

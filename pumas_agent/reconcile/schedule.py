@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from datetime import UTC
+from datetime import UTC, datetime
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -25,9 +25,19 @@ class Schedule:
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
 
-    def every(self, name: str, seconds: float, action: Action) -> None:
-        """Call `action` every `seconds`, the first time after as many; the same name again replaces the one before."""
-        self._scheduler.add_job(_logged, "interval", (name, action), id=name, seconds=seconds, replace_existing=True)
+    def every(self, name: str, seconds: float, action: Action, *, at_once: bool = False) -> None:
+        """Call `action` every `seconds`; the same name again replaces the one before.
+
+        Args:
+            name: of the action, in the log.
+            seconds: between two calls.
+            action: what is called.
+            at_once: the first time now; else after as many seconds.
+        """
+        first = {"next_run_time": datetime.now(UTC)} if at_once else {}
+        self._scheduler.add_job(
+            _logged, "interval", (name, action), id=name, seconds=seconds, replace_existing=True, **first
+        )
 
     def start(self) -> None:
         """Begin, on the running event loop."""

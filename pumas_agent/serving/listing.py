@@ -17,6 +17,7 @@ from pumas_agent.library import (
     IndexReader,
     Library,
     LibraryLayout,
+    find,
     json_object,
     primary_file,
     read_json,
@@ -27,17 +28,14 @@ from pumas_agent.upkeep import Verdict
 
 def list_rows(catalog: Catalog, params: FilterParams) -> bytes:
     """A page of all models that pass the filters, newest first."""
-    entries = [entry for entry in catalog.entries() if _passes(entry, params)]
-    entries.sort(key=lambda entry: entry.id)
-    entries.sort(key=lambda entry: entry.updated_at, reverse=True)
+    entries = passing(catalog.newest_first(), params)
     return ModelList(models=_page(entries, params), total_count=len(entries)).model_dump_json().encode()
 
 
 def search_rows(index: IndexReader, catalog: Catalog, params: SearchParams) -> bytes:
     """A page of the models that match the text and pass the filters, best first."""
     started = time.perf_counter()
-    found = (catalog.get(model_id) for model_id in index.search(params.query))
-    entries = [entry for entry in found if entry is not None and _passes(entry, params)]
+    entries = passing(find(index, catalog, params.query), params)
     result = SearchResult(
         models=_page(entries, params),
         total_count=len(entries),
@@ -93,15 +91,16 @@ def library_status(index: IndexReader, library: Library, reconciling: bool) -> L
     )
 
 
-def _passes(entry: CatalogEntry, params: FilterParams) -> bool:
-    tags = {tag.lower() for tag in entry.tags}
-    return (
-        params.model_type in {None, entry.model_type}
-        and params.storage_kind in {None, entry.storage_kind}
-        and params.bundle_format in {None, entry.bundle_format}
-        and params.validation_state in {None, entry.validation_state}
-        and all(tag.lower() in tags for tag in params.tags)
-    )
+def passing(entries: list[CatalogEntry], params: FilterParams) -> list[CatalogEntry]:
+    """The entries that pass the filters of a list, a search or a selector, in their order."""
+    for name in ("model_type", "storage_kind", "bundle_format", "validation_state"):
+        wanted = getattr(params, name)
+        if wanted is not None:
+            entries = [entry for entry in entries if getattr(entry, name) == wanted]
+    if params.tags:
+        tags = {tag.casefold() for tag in params.tags}
+        entries = [entry for entry in entries if tags <= {tag.casefold() for tag in entry.tags}]
+    return entries
 
 
 def _page(entries: list[CatalogEntry], params: FilterParams) -> tuple[ModelRow, ...]:

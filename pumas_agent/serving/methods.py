@@ -12,6 +12,7 @@ from pumas_agent.contracts.dependencies import DEPENDENCY_CONTRACT_VERSION, Depe
 from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, DescriptorBatch
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.errors import AssetUnresponsive, MethodNotFound, ModelNotFound
+from pumas_agent.contracts.explanation import ModelExplanation
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
 from pumas_agent.contracts.records import (
     ALL_MODELS,
@@ -44,15 +45,19 @@ from pumas_agent.contracts.rpc import (
     NoParams,
     ReconcileParams,
     SearchParams,
+    SelectorParams,
     Thawed,
     UpdatesParams,
 )
+from pumas_agent.contracts.verification import VerifyParams, VerifyReport
 from pumas_agent.dependencies import resolve_requirements
 from pumas_agent.execution import require_contract_version
+from pumas_agent.serving.explaining import Watching, explain, nobody_watches
 from pumas_agent.serving.library_methods import LibraryMethods
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
 from pumas_agent.serving.parts import Parts
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request
+from pumas_agent.serving.selector import selector_snapshot
 from pumas_agent.upkeep import Holds, accept, unregister
 
 Reconcile = Callable[[str, Request], Awaitable[ReconcileReport]]
@@ -69,7 +74,9 @@ class Methods:
         reconcile: Reconcile,
         follow: Callable[[], Awaitable[None]],
         status: Callable[[], AgentStatus],
+        watching: Watching = nobody_watches,
     ) -> None:
+        self._watching = watching
         self._parts = parts
         self._reconcile = reconcile
         self._follow = follow
@@ -83,9 +90,12 @@ class Methods:
             "resolve_model_dependency_requirements": self.requirements,
             "list_models": self.list_models,
             "search_models": self.search_models,
+            "model_library_selector_snapshot": self.selector,
             "get_model": self.get_model,
+            "explain_model": self.explain,
             "get_library_status": self.library_status,
             "list_model_library_updates_since": self.updates,
+            "verify": self.verify,
             "discover_bundles": self.discover,
             "import_external_diffusers_directory": self.register,
             "relocate_external_model": self.relocate,
@@ -138,6 +148,11 @@ class Methods:
         catalog = self._parts.library.catalog
         return await self._parts.library.read(lambda index: search_rows(index, catalog, params))
 
+    async def selector(self, params: SelectorParams, _request: Request) -> bytes:
+        """From the catalog alone."""
+        catalog = self._parts.library.catalog
+        return await self._parts.library.read(lambda _: selector_snapshot(catalog, params))
+
     async def get_model(self, params: ModelParams, _request: Request) -> bytes:
         """From the catalog, the index and the last verdict."""
         library = self._parts.library
@@ -149,6 +164,11 @@ class Methods:
         verdict = self._parts.refresher.verdict(params.model_id)
         return await library.read(lambda index: model_details(index, library.layout, entry, verdict))
 
+    async def explain(self, params: ModelParams, _request: Request) -> ModelExplanation:
+        """From everything that is known of it."""
+        parts = self._parts
+        return await explain(parts.library, parts.refresher, parts.alerts, self._watching, params.model_id)
+
     async def library_status(self, _params: NoParams, _request: Request) -> LibraryStatus:
         """Counts."""
         library = self._parts.library
@@ -158,6 +178,10 @@ class Methods:
         """Absent keys and an empty list are left out."""
         feed = await self._parts.library.read(lambda index: index.updates_since(params.cursor, params.limit))
         return feed.model_dump_json(exclude_none=True, exclude=None if feed.events else {"events"}).encode()
+
+    async def verify(self, params: VerifyParams, request: Request) -> VerifyReport:
+        """On a thread of its own; it ends when its caller is gone."""
+        return await self._parts.verifier.verify(params.model_id, deep=params.deep, tell=request.progress)
 
     # --- import and maintain ------------------------------------------------------------------------------------
 

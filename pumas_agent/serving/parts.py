@@ -7,7 +7,7 @@ from pumas_agent.health import AlertBook
 from pumas_agent.importing import BundleFinder, Classifier, ExternalRegistrar, OwnedImporter
 from pumas_agent.library import Library
 from pumas_agent.reconcile import Reconciler
-from pumas_agent.upkeep import Absences, Adopter, Holds, Refresher, Relocator
+from pumas_agent.upkeep import Absences, Adopter, Holds, Refresher, Relocator, Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Parts:
     adopter: Adopter
     reconciler: Reconciler
     relocator: Relocator
+    verifier: Verifier
     absences: Absences
     holds: Holds
     alerts: AlertBook

@@ -13,6 +13,7 @@ from pumas_agent.upkeep.removal import unregister
 from pumas_agent.upkeep.sameness import accept
 from pumas_agent.upkeep.settling import Holds
 from pumas_agent.upkeep.verdict import Verdict
+from pumas_agent.upkeep.verification import Verifier
 
 __all__ = [
     "QUIET_S",
@@ -28,6 +29,7 @@ __all__ = [
     "Refresher",
     "Relocator",
     "Verdict",
+    "Verifier",
     "accept",
     "delete",
     "edit",

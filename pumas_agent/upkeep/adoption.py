@@ -54,7 +54,7 @@ class Adopter:
         One that cannot be adopted stops no other.
         """
         async with self._one_at_a_time:
-            known = {entry.id for entry in self._library.catalog.entries() if not entry.is_partial}
+            known = {entry.id for entry in self._library.catalog.entries() if not entry.needs_no_record}
             orphans = await asyncio.to_thread(find_orphans, self._library.layout.root, known, self._quiet_s)
             adopted: list[str] = []
             left: list[NotAdopted] = []

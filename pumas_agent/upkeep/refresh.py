@@ -369,7 +369,7 @@ class Refresher:
         taken_ns = time.time_ns()
         signature, primary, local = await asyncio.to_thread(_look_at_files, directory)
         state, errors = entry.validation_state or AssetValidationState.VALID, entry.validation_errors
-        if primary is None and (entry.is_partial or await asyncio.to_thread(is_partial_download, directory)):
+        if primary is None and (entry.needs_no_record or await asyncio.to_thread(is_partial_download, directory)):
             state, errors = AssetValidationState.INVALID, (DOWNLOAD_INCOMPLETE,)
         return self._publish(
             Verdict(

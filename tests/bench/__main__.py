@@ -6,9 +6,15 @@ Everything that is compared is measured in the same run.
 import argparse
 import sys
 
-from tests.bench import freshness, lookup, validate, watch
+from tests.bench import freshness, library_bench, lookup, validate, watch
 
-BENCHES = {"lookup": lookup.run, "freshness": freshness.run, "validate": validate.run, "watch": watch.run}
+BENCHES = {
+    "lookup": lookup.run,
+    "freshness": freshness.run,
+    "validate": validate.run,
+    "watch": watch.run,
+    "library": library_bench.run,
+}
 
 
 def main() -> int:

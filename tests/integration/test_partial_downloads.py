@@ -68,6 +68,7 @@ async def test_the_same_download_writes_nothing_again(agent: "Parts", part: Path
     await agent.call("reconcile", model_id=MODEL)
 
     assert await agent.written() == before
+    assert (await agent.call("verify"))["differences"] == []
     await agent.call("rebuild_model_index")
     assert agent.library.catalog.ids() == {MODEL}
     assert agent.alerts(MODEL) == []

@@ -78,6 +78,120 @@ def test_a_cursor_before_the_oldest_event_is_stale_and_zero_never_is(library: Li
     assert not library._reader.updates_since(f"{CURSOR}{five}", 0).stale_cursor
 
 
+# --- pruning ---------------------------------------------------------------------------------------------------------
+
+
+def events(library: Library) -> list[int]:
+    """The ids of the events that are kept."""
+    with sqlite3.connect(library.layout.index_path) as connection:
+        found = [event for (event,) in connection.execute("SELECT event_id FROM model_library_update_events")]
+    connection.close()
+    return sorted(found)
+
+
+def age(library: Library, ages: dict[int, str]) -> None:
+    """Give events another time, in SQL's words: `-40 days`."""
+    with sqlite3.connect(library.layout.index_path) as connection:
+        for event, since in ages.items():
+            connection.execute(
+                "UPDATE model_library_update_events SET created_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?)"
+                " WHERE event_id = ?",
+                (since, event),
+            )
+    connection.close()
+
+
+def prune(store: ModelStore, days: int = 30, count: int = 100_000) -> int:
+    """As the agent does: until there is nothing left to do."""
+    pruned = 0
+    while now := store.prune_feed(days, count):
+        pruned += now
+    return pruned
+
+
+def test_events_that_are_too_old_go(library: Library, store: ModelStore, five: int) -> None:
+    """W28: and a cursor before the oldest that is left is stale, as the one just before it is not."""
+    age(library, {1: "-40 days", 2: "-31 days", 3: "-29 days"})
+
+    assert prune(store) == 2
+    assert events(library) == [3, 4, 5]
+    stale = {since: library._reader.updates_since(f"{CURSOR}{since}", 0).stale_cursor for since in range(1, five + 2)}
+    assert stale == {1: True, 2: False, 3: False, 4: False, 5: False, 6: True}
+
+
+def test_the_oldest_of_too_many_events_go(library: Library, store: ModelStore, five: int) -> None:
+    """Whatever their age; the newest are left."""
+    assert prune(store, count=2) == 3
+    assert events(library) == [4, five]
+    assert [event.model_id for event in library._reader.updates_since(f"{CURSOR}3", 0).events] == [
+        "llm/f/m3",
+        "llm/f/m4",
+    ]
+
+
+def test_a_feed_without_any_event_left_goes_on_where_it_was(library: Library, store: ModelStore, five: int) -> None:
+    """The client that knew everything still does; no position is given out twice."""
+    age(library, dict.fromkeys(range(1, five + 1), "-31 days"))
+
+    assert prune(store) == five
+    assert events(library) == []
+    assert library._reader.updates_since(None, 0).cursor == f"{CURSOR}{five}"
+    assert not library._reader.updates_since(f"{CURSOR}{five}", 0).stale_cursor
+    assert library._reader.updates_since(f"{CURSOR}{five - 1}", 0).stale_cursor
+    store.create("llm/f/next", ModelMetadata())
+    feed = library._reader.updates_since(f"{CURSOR}{five}", 0)
+    assert [event.cursor for event in feed.events] == [f"{CURSOR}{five + 1}"]
+
+
+@pytest.mark.usefixtures("five")
+def test_from_position_zero_a_pruned_feed_asks_for_a_snapshot(library: Library, store: ModelStore) -> None:
+    """Position 0 is never stale; but what a client that stands there has not seen is not all in the feed any more."""
+    assert not library._reader.updates_since(f"{CURSOR}0", 0).snapshot_required
+
+    prune(store, count=2)
+    feed = library._reader.updates_since(f"{CURSOR}0", 0)
+
+    assert (feed.stale_cursor, feed.snapshot_required, len(feed.events)) == (False, True, 2)
+
+
+def test_a_clock_that_was_wrong_makes_no_gap(library: Library, store: ModelStore, five: int) -> None:
+    """An event in between that looks old stays until all before it go; one that looks young keeps those behind it."""
+    age(library, {1: "-40 days", 3: "-40 days"})
+
+    assert prune(store) == 1
+    assert events(library) == [2, 3, 4, five]
+    age(library, {2: "+40 days", 3: "-40 days", 4: "-40 days"})
+    assert prune(store) == 0
+    assert prune(store, count=1) == 3
+
+
+def test_nothing_is_written_when_there_is_nothing_to_prune(library: Library, store: ModelStore, five: int) -> None:
+    """No byte, and no lock is taken: another connection may hold it meanwhile (law 8)."""
+    log = library.layout.log_path.stat()
+    other = sqlite3.connect(library.layout.index_path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    assert store.prune_feed(30, five) == 0
+
+    other.execute("ROLLBACK")
+    other.close()
+    after = library.layout.log_path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (log.st_size, log.st_mtime_ns)
+
+
+def test_a_long_log_is_pruned_a_part_at_a_time(library: Library, store: ModelStore) -> None:
+    """So that no commit waits long behind it; the oldest part first."""
+    with store._index.transaction():
+        store._index._connection.executemany(
+            "INSERT INTO model_library_update_events (model_id, change_kind, fact_family, refresh_scope)"
+            " VALUES (?, 'model_added', 'model_record', 'summary')",
+            [("x",)] * 12_000,
+        )
+
+    assert [store.prune_feed(30, 100) for _ in range(4)] == [5_000, 5_000, 1_900, 0]
+    assert events(library) == list(range(11_901, 12_001))
+
+
 def test_events_come_in_order_and_the_cursor_is_the_last_of_them(library: Library, five: int) -> None:
     """A client that pages through loses and repeats none."""
     seen: list[str] = []

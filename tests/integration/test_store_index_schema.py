@@ -203,7 +203,7 @@ def test_a_second_open_changes_no_schema(tmp_path: Path) -> None:
 
     assert connection.execute("SELECT * FROM sqlite_master ORDER BY rowid").fetchall() == before
     assert connection.execute("SELECT * FROM agent_migrations").fetchall() == applied
-    assert [name for name, _ in applied] == ["0001_pumas_library", "0002_agent_facts"]
+    assert [name for name, _ in applied] == ["0001_pumas_library", "0002_agent_facts", "0003_agent_moves"]
     connection.close()
 
 

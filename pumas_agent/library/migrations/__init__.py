@@ -24,13 +24,16 @@ _SEARCH_TRIGGERS = {
             DELETE FROM model_search WHERE id = old.id;
         END""",
 }
-_SEARCH_COLUMNS = """
-    INSERT INTO model_search (id, official_name, cleaned_name, model_type, tags, family, description)
-    SELECT {row}.id, {row}.official_name, {row}.cleaned_name, {row}.model_type,
-           (SELECT group_concat(value, ' ') FROM json_each({row}.tags_json)),
+SEARCH_COLUMNS = ("id", "official_name", "cleaned_name", "model_type", "tags", "family", "description")
+_SEARCH_VALUES = """
+    SELECT {row}.id AS id, {row}.official_name AS official_name, {row}.cleaned_name AS cleaned_name,
+           {row}.model_type AS model_type,
+           (SELECT group_concat(value, ' ') FROM json_each({row}.tags_json)) AS tags,
            COALESCE(json_extract({row}.metadata_json, '$.architecture_family'),
-                    json_extract({row}.metadata_json, '$.family')),
-           json_extract({row}.metadata_json, '$.description')"""
+                    json_extract({row}.metadata_json, '$.family')) AS family,
+           json_extract({row}.metadata_json, '$.description') AS description"""
+_SEARCH_INSERT = f"""
+    INSERT INTO model_search ({", ".join(SEARCH_COLUMNS)}){_SEARCH_VALUES}"""
 _TRIGGER_MARK = "$.architecture_family"
 
 
@@ -67,6 +70,11 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
     return done
 
 
+def search_rows_sql(table: str) -> str:
+    """A query of the search rows that belong to a table of models."""
+    return f"{_SEARCH_VALUES.format(row=table)} FROM {table}"
+
+
 def _scripts() -> list[tuple[str, str]]:
     files = [file for file in resources.files(__package__).iterdir() if file.name.endswith(".sql")]
     return sorted((file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")) for file in files)
@@ -90,12 +98,12 @@ def _repair_search(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        insert = _SEARCH_COLUMNS.format(row="new") + ";"
+        insert = _SEARCH_INSERT.format(row="new") + ";"
         for name, trigger in _SEARCH_TRIGGERS.items():
             connection.execute(f"DROP TRIGGER IF EXISTS {name}")
             connection.execute(trigger.format(insert=insert))
         connection.execute("DELETE FROM model_search")
-        connection.execute(_SEARCH_COLUMNS.format(row="models") + " FROM models")
+        connection.execute(_SEARCH_INSERT.format(row="models") + " FROM models")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

@@ -114,3 +114,14 @@ async def test_stop_calls_nothing_more() -> None:
     await schedule.stop()
 
     await until(lambda: ended == ["cancelled"])
+
+
+async def test_an_action_may_be_called_at_once_as_well(schedule: Schedule) -> None:
+    """The first time now, whatever the interval is; any other waits for its time."""
+    called: list[str] = []
+
+    schedule.every("waits", 3600, lambda: called.append("waits"))
+    schedule.every("at once", 3600, lambda: called.append("at once"), at_once=True)
+    await until(lambda: bool(called))
+
+    assert called == ["at once"]
