@@ -11,7 +11,18 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from pydantic_core.core_schema import CoreSchema
 
-from pumas_agent.contracts import bundles, descriptor, discovery, errors, health, imports, metadata, records, rpc
+from pumas_agent.contracts import (
+    bundles,
+    descriptor,
+    discovery,
+    errors,
+    health,
+    imports,
+    mapping,
+    metadata,
+    records,
+    rpc,
+)
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -25,6 +36,11 @@ _FILES: dict[str, type[BaseModel]] = {
     "discovery-report": discovery.DiscoveryReport,
     "model-import-result": imports.ModelImportResult,
     "unregister-result": imports.UnregisterResult,
+    "mapping-preview": mapping.MappingPreview,
+    "mapping-result": mapping.MappingResult,
+    "link-health": mapping.LinkHealth,
+    "model-links": mapping.ModelLinks,
+    "mapping-config": mapping.MappingConfig,
     "model-row": records.ModelRow,
     "model-details": records.ModelDetails,
     "model-list": records.ModelList,

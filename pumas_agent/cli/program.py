@@ -10,7 +10,9 @@ from pumas_agent.cli.accept import accept
 from pumas_agent.cli.demo import demo
 from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
+from pumas_agent.cli.links import links
 from pumas_agent.cli.listing import list_
+from pumas_agent.cli.map import map_
 from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
 from pumas_agent.cli.reindex import reindex
@@ -73,5 +75,7 @@ for command in (
     reconcile,
     reindex,
     thaw,
+    map_,
+    links,
 ):
     program.add_command(command)

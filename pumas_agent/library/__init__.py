@@ -5,12 +5,14 @@ from pumas_agent.library.files import read_json
 from pumas_agent.library.index import IndexReader, IndexWriter, search_query
 from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
+from pumas_agent.library.links import LinkRegistry, read_links
 from pumas_agent.library.lock import LibraryLock
 from pumas_agent.library.naming import normalize_name
-from pumas_agent.library.projection import primary_file
+from pumas_agent.library.projection import MODEL_EXTENSIONS, primary_file
 from pumas_agent.library.store import IndexOutcome, LibraryChanges, ModelStore
 
 __all__ = [
+    "MODEL_EXTENSIONS",
     "Catalog",
     "CatalogEntry",
     "IndexOutcome",
@@ -20,10 +22,12 @@ __all__ = [
     "LibraryChanges",
     "LibraryLayout",
     "LibraryLock",
+    "LinkRegistry",
     "ModelStore",
     "json_object",
     "normalize_name",
     "primary_file",
     "read_json",
+    "read_links",
     "search_query",
 ]

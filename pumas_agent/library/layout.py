@@ -18,6 +18,7 @@ REMOVED_NAME = "metadata.json.removed"
 OVERRIDES_NAME = "overrides.json"
 INDEX_NAME = "models.db"
 INDEX_BACKUP_NAME = "models.db.bak"
+LINKS_NAME = "link_registry.json"
 LOCK_NAME = ".pumas-agent.lock"
 _NOT_MODELS = frozenset({"migration-reports"})
 _MAX_DEPTH = 16
@@ -109,6 +110,11 @@ class LibraryLayout:
         around = next(path for path in directory.parents if path.exists())
         return around.stat().st_dev == self._device
 
+    @property
+    def links_path(self) -> Path:
+        """The register of the links that were made into applications."""
+        return self.root / LINKS_NAME
+
     def model_id(self, directory: Path) -> str:
         """The id of a folder below the root."""
         return directory.relative_to(self.root).as_posix()
@@ -161,6 +167,7 @@ class LibraryLayout:
                 for name in names
                 if name.endswith(".tmp") and name.startswith((METADATA_NAME, BACKUP_NAME))
             ]
+        survey.leftovers += self.root.glob(f"{LINKS_NAME}.*.tmp")
         return survey
 
     def _walk(self, path: Path, relative: str, depth: int) -> Iterator[tuple[str, set[str]]]:

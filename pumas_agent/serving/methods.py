@@ -51,6 +51,7 @@ from pumas_agent.execution import DescriptorResolver, require_contract_version
 from pumas_agent.health import AlertBook
 from pumas_agent.importing import BundleFinder, ExternalRegistrar
 from pumas_agent.library import Library
+from pumas_agent.mapping import MappingService
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request
@@ -73,6 +74,7 @@ class Parts:
     relocator: Relocator
     absences: Absences
     holds: Holds
+    mapping: MappingService
     alerts: AlertBook
     bound_models: frozenset[str]
 
@@ -95,6 +97,7 @@ class Methods:
 
     def registry(self) -> Registry:
         """Every method of the contract, bound."""
+        mapping = self._parts.mapping
         calls: dict[str, Callable[[Any, Request], Answer | Awaitable[Answer]]] = {
             "resolve_model_execution_descriptor": self.descriptor,
             "resolve_model_execution_descriptors_batch": self.descriptors,
@@ -114,6 +117,13 @@ class Methods:
             "release_bundle": self.release,
             "reconcile": self.reconcile,
             "rebuild_model_index": self.rebuild,
+            "preview_model_mapping": lambda params, _request: mapping.preview(params),
+            "apply_model_mapping": lambda params, request: mapping.apply(params, request.progress),
+            "get_link_health": lambda _params, _request: mapping.health(),
+            "clean_broken_links": lambda _params, _request: mapping.clean(),
+            "get_links_for_model": lambda params, _request: mapping.links_of(params.model_id),
+            "set_model_link_exclusion": lambda params, _request: mapping.set_exclusion(params),
+            "get_link_exclusions": lambda params, _request: mapping.exclusions(params),
             "agent.hello": self.hello,
             "agent.status": lambda _params, _request: self._status(),
             "agent.health": self.health,
