@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pumas_agent.contracts.mapping import (
+    ApplyMappingParams,
     LinkEntry,
     LinkType,
-    MappingParams,
     MappingResult,
     ReplacedFile,
     Resolution,
@@ -19,9 +19,6 @@ from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.mapping import making
 from pumas_agent.mapping.folders import FolderRefused, Kind, Protected, opened, standing
 from pumas_agent.mapping.plan import Action, ActionKind, Plan
-
-Resolve = Callable[[str], Resolution]
-"""What is done about the conflict at a target."""
 
 
 @dataclass(slots=True)
@@ -59,13 +56,13 @@ class Outcome:
 class Application:
     """One application's folders, while a plan is carried out in them. Every method may block on the disk."""
 
-    def __init__(self, params: MappingParams, protected: Protected, registered: Mapping[str, LinkEntry]) -> None:
+    def __init__(self, params: ApplyMappingParams, protected: Protected, registered: Mapping[str, LinkEntry]) -> None:
         self._params = params
         self._protected = protected
         self._registered = registered
         self._outcome = Outcome()
 
-    def carry_out(self, plan: Plan, resolve: Resolve, progress: Callable[[int, int], None]) -> Outcome:
+    def carry_out(self, plan: Plan, progress: Callable[[int, int], None]) -> Outcome:
         """All of a plan. Folders that are not there are made when something is to be linked into them."""
         outcome = self._outcome
         outcome.errors += plan.errors
@@ -78,14 +75,19 @@ class Application:
                     assert descriptor is not None
                     making.sweep(descriptor)
                     for action in actions:
-                        self._do(plan, action, descriptor, resolve)
+                        self._do(plan, action, descriptor)
                         done += 1
                         progress(done, len(plan.actions))
             except FolderRefused as refused:
                 outcome.errors.append(str(refused))
+        conflicts = {plan.target(action) for action in plan.of_kind(ActionKind.SKIP_CONFLICT)}
+        outcome.warnings += [
+            f"{target} is no conflict: its resolution was not used"
+            for target in sorted(self._params.resolutions.keys() - conflicts)
+        ]
         return outcome
 
-    def _do(self, plan: Plan, action: Action, descriptor: int, resolve: Resolve) -> None:
+    def _do(self, plan: Plan, action: Action, descriptor: int) -> None:
         target = plan.target(action)
         try:
             if action.kind is ActionKind.CREATE:
@@ -95,7 +97,8 @@ class Application:
             elif action.kind is ActionKind.REMOVE_BROKEN:
                 self._mend(action, descriptor, target)
             else:
-                self._resolve(plan, action, descriptor, resolve(target))
+                resolution = self._params.resolutions.get(target, self._params.on_conflict)
+                self._resolve(plan, action, descriptor, resolution)
         except OSError as error:
             self._outcome.errors.append(f"{target}: {error.strerror or error}")
 

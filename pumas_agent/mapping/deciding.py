@@ -72,19 +72,25 @@ class _Folder:
         self._registered = {
             Path(target).name: entry for target, entry in known.registered.items() if Path(target).parent == path
         }
+        self._made = {
+            entry.source: name for name, entry in self._registered.items() if entry.link_type is not LinkType.SYMLINK
+        }
+        """Where each file was made a hard link or a copy of."""
         self._links = {} if descriptor is None else links_in(descriptor, path)
         self._claimed: dict[str, str] = {}
         """Which model has each name."""
         self._not_to_be_taken: set[str] = set()
         """Names that renaming keeps away from."""
+        self._next_number: dict[str, int] = {}
+        """By which renaming goes on, of each name: models may have thousands of files of one name."""
 
     def decide(self, sources: list[Source]) -> list[Action]:
         """An action for each file, and for each link of ours that leads nowhere and is in nobody's place."""
-        self._not_to_be_taken = {source.path.name for source in sources}
         by_place = {leads_to: name for name, leads_to in reversed(self._links.items())}
         # What is there keeps its name, whoever comes first in the order.
         there = {source.path: name for source in sources if (name := self._where_it_is(source, by_place)) is not None}
         self._claimed = {there[source.path]: source.model_id for source in sources if source.path in there}
+        self._not_to_be_taken = {*self._claimed, *(source.path.name for source in sources)}
         actions = [
             self._action(ActionKind.SKIP_EXISTS, there[source.path], LINK_EXISTS, source)
             if source.path in there
@@ -100,10 +106,8 @@ class _Folder:
             return source.path.name
         if (name := by_place.get(own)) is not None:
             return name
-        for name, entry in self._registered.items():
-            if entry.source == own and entry.link_type is not LinkType.SYMLINK and self._still_is(source, name, entry):
-                return name
-        return None
+        made = self._made.get(own)
+        return made if made is not None and self._still_is(source, made, self._registered[made]) else None
 
     def _still_is(self, source: Source, name: str, entry: LinkEntry) -> bool:
         """Whether a hard link or a copy that was made still is the file."""
@@ -179,7 +183,8 @@ class _Folder:
 
     def _conflict(self, reason: str, source: Source, found: Standing | None) -> Action:
         name = source.path.name
-        rename = free_name(self._descriptor, name, {*self._not_to_be_taken, *self._claimed})
+        rename, number = free_name(self._descriptor, name, self._not_to_be_taken, self._next_number.get(name, 1))
+        self._next_number[name] = number + 1
         self._not_to_be_taken.add(rename)
         return Action(
             ActionKind.SKIP_CONFLICT,

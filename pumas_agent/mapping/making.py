@@ -7,6 +7,7 @@ by one rename. Files of the library are read at most, and only to be copied or c
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 import threading
@@ -129,15 +130,14 @@ def is_copy_of(source: Path, folder: int, name: str, found: os.stat_result) -> b
     return apart == 0 or (apart <= _COARSE_NS and _same_bytes(source.resolve(strict=True), folder, name))
 
 
-def free_name(folder: int | None, name: str, taken: set[str]) -> str:
-    """`stem_1.ext`, or the next number that is free."""
+def free_name(folder: int | None, name: str, taken: set[str], start: int = 1) -> tuple[str, int]:
+    """`stem_1.ext`, or the next number that is free, and the number; `start` is the first one to try."""
     path = PurePath(name)
-    number = 1
-    while (candidate := f"{path.stem}_{number}{path.suffix}") in taken or (
-        folder is not None and _exists(folder, candidate)
-    ):
-        number += 1
-    return candidate
+    for number in itertools.count(start):
+        candidate = f"{path.stem}_{number}{path.suffix}"
+        if candidate not in taken and (folder is None or not _exists(folder, candidate)):
+            return candidate, number
+    raise AssertionError  # numbers have no end
 
 
 def kept_name(folder: int, name: str) -> str:

@@ -1,7 +1,8 @@
 """MappingService: what the methods about mapping and links do, one at a time, and none on the event loop.
 
 Folders of applications are looked at and changed on a thread of their own, so that a filesystem that hangs there holds
-up no commit; the register of links and the exclusions are written by the library's writer thread.
+up no commit, and not the end of the process. The register of links and the exclusions are written by the library's
+writer thread.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pumas_agent.contracts.errors import ModelNotFound
+from pumas_agent.contracts.errors import AssetUnresponsive, ModelNotFound
 from pumas_agent.contracts.mapping import (
     ApplyMappingParams,
     AppParams,
@@ -21,7 +22,6 @@ from pumas_agent.contracts.mapping import (
     LinkExclusionSet,
     LinkHealth,
     MappingParams,
-    MappingPreview,
     MappingResult,
     ModelLink,
     ModelLinks,
@@ -31,9 +31,13 @@ from pumas_agent.mapping.applying import Application
 from pumas_agent.mapping.configs import Rules, load_rules
 from pumas_agent.mapping.deciding import Known, make_plan
 from pumas_agent.mapping.folders import Protected, models_folder
-from pumas_agent.mapping.plan import ActionKind, Plan
+from pumas_agent.mapping.plan import Plan
 from pumas_agent.mapping.registered import RegisteredLinks, Removal
 from pumas_agent.mapping.sources import Gate
+from pumas_agent.mapping.threads import on_own_thread
+
+LOOK_S = 25.0
+"""How long a filesystem is given to answer; less than a client waits."""
 
 T = TypeVar("T")
 Report = Callable[[str, int, int | None, str], None]
@@ -73,16 +77,22 @@ class MappingService:
 
     # --- mapping ------------------------------------------------------------------------------------------------
 
-    async def preview(self, params: MappingParams) -> MappingPreview:
-        """What applying would do.
+    async def preview(self, params: MappingParams) -> bytes:
+        """What applying would do: a `MappingPreview`, as the one line of JSON that goes out.
 
         Raises:
             MappingConfigMissing, MappingConfigInvalid: there are no rules to go by.
             MappingTargetRefused, PathNotAbsolute, PathNotDirectory, PathNotUtf8: the models folder is none.
             LinkRegistryUnreadable, LibraryOffline: what was made before is not known.
+            AssetUnresponsive: the application's filesystem does not answer.
         """
-        prepared = await self._prepare(params)
-        return prepared.plan.preview(prepared.rules.files)
+        excluded = await self._excluded(params.app_id)
+
+        def look() -> bytes:
+            prepared = self._prepare(params, excluded)
+            return prepared.plan.preview(prepared.rules.files).model_dump_json().encode()
+
+        return await self._look(look, params.models_path)
 
     async def apply(self, params: ApplyMappingParams, report: Report = lambda *_: None) -> MappingResult:
         """Make the links. What was begun is finished and registered, also when the caller goes away.
@@ -96,31 +106,24 @@ class MappingService:
     async def _apply(self, params: ApplyMappingParams, report: Report) -> MappingResult:
         async with self._one_at_a_time:
             await self._require_writable()
-            prepared = await self._prepare(params)
-            plan = prepared.plan
+            excluded = await self._excluded(params.app_id)
+            prepared = await self._look(lambda: self._prepare(params, excluded), params.models_path)
             application = Application(params, prepared.protected, prepared.registry.links)
-            outcome = await asyncio.to_thread(
-                application.carry_out,
-                plan,
-                lambda target: params.resolutions.get(target, params.on_conflict),
-                lambda done, total: report("linking", done, total, "files"),
+            outcome = await on_own_thread(
+                lambda: application.carry_out(
+                    prepared.plan, lambda done, total: report("linking", done, total, "files")
+                )
             )
             if outcome.add or outcome.drop:
                 await self._library.write(
                     lambda store: store.update_links(lambda links: links.changed(add=outcome.add, drop=outcome.drop))
                 )
-            conflicts = {plan.target(action) for action in plan.of_kind(ActionKind.SKIP_CONFLICT)}
-            outcome.warnings += [
-                f"{target} is no conflict: its resolution was not used"
-                for target in sorted(params.resolutions.keys() - conflicts)
-            ]
-            return outcome.result(plan)
+            return outcome.result(prepared.plan)
 
-    async def _prepare(self, params: MappingParams) -> _Prepared:
-        excluded = await self._library.read(lambda index: index.link_exclusions(params.app_id))
-        return await asyncio.to_thread(self._plan, params, excluded)
+    async def _excluded(self, app_id: str) -> frozenset[str]:
+        return await self._library.read(lambda index: index.link_exclusions(app_id))
 
-    def _plan(self, params: MappingParams, excluded: frozenset[str]) -> _Prepared:
+    def _prepare(self, params: MappingParams, excluded: frozenset[str]) -> _Prepared:
         layout, catalog = self._library.layout, self._library.catalog
         layout.require_online()
         entries = sorted(catalog.entries(), key=lambda entry: entry.id)
@@ -136,8 +139,9 @@ class MappingService:
 
     async def health(self) -> LinkHealth:
         """What is left of all links."""
-        return await asyncio.to_thread(
-            lambda: RegisteredLinks(self._library.layout, self._library.catalog).health(self._links())
+        return await self._look(
+            lambda: RegisteredLinks(self._library.layout, self._library.catalog).health(self._links()),
+            "an application's folder",
         )
 
     async def clean(self) -> CleanedLinks:
@@ -196,7 +200,7 @@ class MappingService:
                 links = RegisteredLinks(self._library.layout, self._library.catalog)
                 return [act(links, entry) for entry in self._links() if chosen(entry)]
 
-            removals = await asyncio.to_thread(work)
+            removals = await on_own_thread(work)
             if drop := [removal.target for removal in removals if removal.forget]:
                 await self._library.write(lambda store: store.update_links(lambda links: links.changed(drop=drop)))
             return removals
@@ -224,10 +228,19 @@ class MappingService:
 
     async def exclusions(self, params: AppParams) -> LinkExclusions:
         """Of an application."""
-        excluded = await self._library.read(lambda index: index.link_exclusions(params.app_id))
+        excluded = await self._excluded(params.app_id)
         return LinkExclusions(excluded_model_ids=tuple(sorted(excluded)))
 
-    # --- work that is finished ----------------------------------------------------------------------------------
+    # --- how work is done ----------------------------------------------------------------------------------
+
+    @staticmethod
+    async def _look(question: Callable[[], T], place: str) -> T:
+        try:
+            return await on_own_thread(question, within_s=LOOK_S)
+        except TimeoutError:
+            raise AssetUnresponsive(
+                f"{place} does not answer within {LOOK_S:g} s", hint="is its disk, or its network, there?"
+            ) from None
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work that goes on when the caller is cancelled: a link that was made has to be registered."""

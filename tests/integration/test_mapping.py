@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pumas_agent.contracts.errors import (
+    AssetUnresponsive,
     LibraryUnwritable,
     LinkRegistryUnreadable,
     MappingConfigMissing,
@@ -19,6 +21,7 @@ from pumas_agent.contracts.errors import (
     PathNotDirectory,
 )
 from pumas_agent.demo.snapshot import differences, snapshot
+from pumas_agent.mapping import configs, service
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Parts
@@ -560,3 +563,41 @@ async def test_an_apply_whose_caller_went_away_is_finished(
     await apply(agent, app)  # one after the other
 
     assert list(registry(agent)["by_target"]) == [str(app / "checkpoints" / FILE)]
+
+
+async def test_an_application_that_does_not_answer_holds_up_nothing(
+    agent: "Parts", app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The preview says so; the library goes on, and so does the mapping once the filesystem does."""
+    await owned(agent)
+    answers = threading.Event()
+    real = configs.load_rules
+
+    def hang(*args: Any) -> Any:
+        answers.wait()
+        return real(*args)
+
+    monkeypatch.setattr(service, "load_rules", hang)
+    monkeypatch.setattr(service, "LOOK_S", 0.05)
+    with pytest.raises(AssetUnresponsive, match=str(app)):
+        await preview(agent, app)
+    with pytest.raises(AssetUnresponsive):
+        await apply(agent, app)
+    await agent.create("llm/f/new")
+    answers.set()
+    monkeypatch.undo()
+
+    assert (await apply(agent, app))["links_created"] == 1
+
+
+async def test_many_files_of_one_name(agent: "Parts", app: Path) -> None:
+    """Each has a number of its own, once and for all."""
+    for number in range(300):
+        await owned(agent, f"diffusion/sdxl/m{number:03}")
+
+    result = await apply(agent, app, on_conflict="rename")
+    again = await apply(agent, app, on_conflict="rename")
+
+    assert (result["links_created"], result["links_renamed"]) == (300, 299)
+    assert (again["links_created"], again["total_links"]) == (0, 300)
+    assert len({path.readlink() for path in (app / "checkpoints").iterdir()}) == 300

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pumas_agent.contracts.errors import LibraryUnwritable, ModelNotFound
-from pumas_agent.contracts.mapping import ApplyMappingParams, MappingParams
+from pumas_agent.contracts.mapping import ApplyMappingParams, MappingParams, MappingPreview
 from pumas_agent.library import Library, LibraryLayout
 from pumas_agent.mapping import MappingService
 
@@ -390,7 +390,8 @@ async def test_a_library_that_is_opened_to_read_makes_no_link(agent: "Parts", tm
     service = MappingService(library, tmp_path / "mapping-configs")
     params = {"app_id": "comfyui", "version_tag": "1", "models_path": str(app)}
 
-    assert (await service.preview(MappingParams(**params))).total_actions == 2
+    shown = await service.preview(MappingParams(**params))
+    assert MappingPreview.model_validate_json(shown).total_actions == 2
     with pytest.raises(LibraryUnwritable):
         await service.apply(ApplyMappingParams(**params))
 

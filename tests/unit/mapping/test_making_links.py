@@ -225,9 +225,10 @@ def test_renaming_takes_the_next_number(app: Path, folder: int) -> None:
     """Case mapping-006: `stem_1.ext`; a name that is taken, on disk or in the plan, is passed over."""
     (app / "model_2.gguf").symlink_to("nowhere")
 
-    assert making.free_name(folder, "model.gguf", set()) == "model_1.gguf"
-    assert making.free_name(folder, "model.gguf", {"model_1.gguf"}) == "model_3.gguf"
-    assert making.free_name(None, "model", set()) == "model_1"
+    assert making.free_name(folder, "model.gguf", set()) == ("model_1.gguf", 1)
+    assert making.free_name(folder, "model.gguf", {"model_1.gguf"}) == ("model_3.gguf", 3)
+    assert making.free_name(folder, "model.gguf", set(), start=5) == ("model_5.gguf", 5)
+    assert making.free_name(None, "model", set()) == ("model_1", 1)
 
 
 def test_what_a_process_left_half_made_is_swept(app: Path, folder: int) -> None:
