@@ -44,9 +44,9 @@ class LinkRegistry:
             except ValidationError:
                 unparsed[target] = value
                 continue
-            if entry.target == target and target.startswith("/"):
+            if entry.target == target and _is_path(target) and _is_path(entry.source):
                 links[target] = entry
-            else:  # which of the two paths is meant cannot be known, and a relative one is no place
+            else:  # which of two paths is meant cannot be known, and a relative one is no place
                 unparsed[target] = value
         others = {key: value for key, value in document.items() if key not in {_BY_TARGET, _BY_MODEL}}
         return cls(links, unparsed, others)
@@ -68,6 +68,10 @@ class LinkRegistry:
         dropped = set(drop)
         kept = {target: entry for target, entry in self.links.items() if target not in dropped}
         return replace(self, links=kept | {entry.target: entry for entry in add})
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith("/") and "\0" not in text
 
 
 def read_links(path: Path) -> LinkRegistry:

@@ -80,6 +80,8 @@ class Application:
                         progress(done, len(plan.actions))
             except FolderRefused as refused:
                 outcome.errors.append(str(refused))
+            except OSError as error:
+                outcome.errors.append(f"{plan.root / folder}: {error.strerror or error}")
         conflicts = {plan.target(action) for action in plan.of_kind(ActionKind.SKIP_CONFLICT)}
         outcome.warnings += [
             f"{target} is no conflict: its resolution was not used"

@@ -68,7 +68,8 @@ class Gate:
         skipped: list[SkippedModel] = []
         for path, reason in self._files(directory):
             if reason is None:
-                sources.append(Source(entry.id, entry.official_name, path, path.resolve()))
+                real = path.resolve() if path.is_symlink() else path
+                sources.append(Source(entry.id, entry.official_name, path, real))
             else:
                 skipped.append(_skipped(entry, path, reason))
         return Examined(facts, tuple(sources), tuple(skipped))

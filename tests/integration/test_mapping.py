@@ -21,7 +21,7 @@ from pumas_agent.contracts.errors import (
     PathNotDirectory,
 )
 from pumas_agent.demo.snapshot import differences, snapshot
-from pumas_agent.mapping import configs, service
+from pumas_agent.mapping import configs, making, service
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Parts
@@ -513,6 +513,29 @@ async def test_what_may_not_be_written_is_said(
 
     assert result["errors"] == [f"{app / 'closed' / FILE}: Permission denied"]
     assert tree(app) == ["closed", "open", f"open/{FILE}"]
+
+
+async def test_a_folder_that_fails_stops_no_other_and_its_links_are_registered(
+    agent: "Parts", tmp_path: Path, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made before and after it is in the register."""
+    configure(tmp_path, {"target_dir": "a"}, {"target_dir": "b"}, {"target_dir": "c"})
+    await owned(agent)
+    (app / "b").mkdir()
+    real = making.sweep
+
+    def sweep(folder: int) -> None:
+        if os.fstat(folder).st_ino == (app / "b").stat().st_ino:
+            raise OSError(errno.EIO, "Input/output error")
+        real(folder)
+
+    monkeypatch.setattr(making, "sweep", sweep)
+
+    result = await apply(agent, app)
+
+    assert (result["success"], result["links_created"]) == (False, 2)
+    assert result["errors"] == [f"{app / 'b'}: Input/output error"]
+    assert list(registry(agent)["by_target"]) == [str(app / "a" / FILE), str(app / "c" / FILE)]
 
 
 # --- crashes --------------------------------------------------------------------------------------------------------

@@ -215,6 +215,23 @@ async def test_a_hard_link_or_copy_is_found_again(
     assert [conflict["reason"] for conflict in plan["conflicts"]] == ["Regular file exists"]
 
 
+async def test_a_link_in_the_library_is_hard_linked_as_its_file(
+    agent: "Parts", app: Path, no_links: Callable[[str], None]
+) -> None:
+    """Where there are no symbolic links, one that is in the model's folder is no file for the application."""
+    folder, _ = await two_models(agent)
+    (folder / "blob").write_bytes(b"blob")
+    (folder / "c.gguf").symlink_to("blob")
+    no_links("symlink")
+
+    await apply(agent, app)
+
+    made = app / "all" / "c.gguf"
+    assert (made.is_symlink(), made.samefile(folder / "blob")) == (False, True)
+    assert (await agent.call("get_link_health"))["healthy_links"] == 3
+    assert str(made) in (await agent.parts.mapping.forget_model(A)).removed
+
+
 # --- forgetting a model ---------------------------------------------------------------------------------------------
 
 

@@ -76,6 +76,8 @@ def test_a_stale_table_of_models_is_made_anew() -> None:
         {"/app/b": None},
         {"/app/b": link("/app/other")},
         {"relative/b": link("relative/b")},
+        {"/app/b": link("/app/b", source="relative")},
+        {"/app/\0": link("/app/\0")},
     ],
 )
 def test_an_entry_that_is_not_understood_is_kept_and_hides_no_other(foreign: dict[str, Any]) -> None:
