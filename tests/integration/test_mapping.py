@@ -573,17 +573,30 @@ async def test_with_a_register_that_cannot_be_read_nothing_is_done(agent: "Parts
 
 
 async def test_an_apply_whose_caller_went_away_is_finished(
-    agent: "Parts", app: Path, until: Callable[[Callable[[], object]], Awaitable[None]]
+    agent: "Parts",
+    app: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    until: Callable[[Callable[[], object]], Awaitable[None]],
 ) -> None:
     """What was linked is registered: the work is not the caller's."""
     await owned(agent)
+    begun, go_on = threading.Event(), threading.Event()
+    real = making.create
+
+    def create(*args: Any) -> Any:
+        begun.set()
+        go_on.wait()
+        return real(*args)
+
+    monkeypatch.setattr(making, "create", create)
     asked = asyncio.ensure_future(apply(agent, app))
-    await until(lambda: agent.parts.mapping._running)
+    await until(begun.is_set)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
+    go_on.set()
 
-    await apply(agent, app)  # one after the other
+    await until((agent.root / "link_registry.json").exists)
 
     assert list(registry(agent)["by_target"]) == [str(app / "checkpoints" / FILE)]
 

@@ -144,6 +144,42 @@ async def test_a_record_that_says_nothing_opens_no_way(
     assert differences(before, payload(agent)) == []
 
 
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        ({"storage_kind": "external_reference"}, "external_reference"),
+        ({"storage_kind": "borrowed"}, "external_reference"),
+        ({"storage_kind": ["library_owned"]}, "external_reference"),
+        ({"match_source": "external_reference"}, "external_reference"),
+        ({"entry_path": "/models/elsewhere"}, "external_reference"),
+        ({"entry_path": 7}, "external_reference"),
+        ({"bundle_format": "diffusers_directory"}, "bundle"),
+        ({"bundle_format": "tarball"}, "bundle"),
+    ],
+)
+async def test_each_sign_alone_keeps_a_model_out(
+    agent: "Parts", app: Path, *, says: dict[str, Any], reason: str, indexed: bool
+) -> None:
+    """Whatever else its record says, also when its row was made before, and although a real file lies in its folder."""
+    folder = await agent.create("diffusion/acme/owned", storage_kind="library_owned")
+    (folder / "owned.safetensors").write_bytes(b"x")
+    agent.edit("diffusion/acme/owned", **says)
+    if indexed:
+        await agent.call("rebuild_model_index")
+
+    assert await mapped(agent, app) == ([], [("diffusion/acme/owned", reason)])
+
+
+async def test_what_the_row_says_is_not_taken_back_by_the_record(agent: "Parts", app: Path) -> None:
+    """Until the row is made anew: of two that disagree the more careful one counts."""
+    folder = await agent.create("diffusion/acme/ext", storage_kind="external_reference", entry_path="/elsewhere")
+    (folder / "loose.safetensors").write_bytes(b"x")
+    agent.edit("diffusion/acme/ext", storage_kind="library_owned", entry_path=None)
+
+    assert await mapped(agent, app) == ([], [("diffusion/acme/ext", "external_reference")])
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"storage_kind": NaN}'])
 async def test_a_record_that_cannot_be_read_opens_no_way(
     agent: "Parts", bundle: Path, weights: Path, app: Path, content: str
