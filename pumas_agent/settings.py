@@ -27,6 +27,7 @@ __all__ = [
     "FeedSettings",
     "LibrarySettings",
     "LogSettings",
+    "MappingSettings",
     "Settings",
     "SocketSettings",
     "WatchSettings",
@@ -191,6 +192,12 @@ class FeedSettings(Contract):
     )
 
 
+class MappingSettings(Contract):
+    """Which files of the library are linked into which application."""
+
+    config_dir: AbsolutePath = Field(description="Folder of the mapping configurations, a JSON file each.")
+
+
 class LogSettings(Contract):
     """What is logged and how it looks."""
 
@@ -211,6 +218,7 @@ class Settings(Contract):
     bundles: BundleSettings = BundleSettings()
     health: HealthSettings = HealthSettings()
     feed: FeedSettings = FeedSettings()
+    mapping: MappingSettings
     log: LogSettings = LogSettings()
 
 
@@ -221,6 +229,7 @@ _SECTIONS: dict[str, type[Contract]] = {
     "bundles": BundleSettings,
     "health": HealthSettings,
     "feed": FeedSettings,
+    "mapping": MappingSettings,
     "log": LogSettings,
 }
 _NAMES = tuple(f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields)
@@ -286,6 +295,7 @@ def _collected(
     for given in (
         _Given("default", "library", "root", _default_library(environ)),
         _Given("default", "socket", "path", default_socket_path(environ)),
+        _Given("default", "mapping", "config_dir", _config_folder(environ) / "mapping-configs"),
         *_from_file(config, environ),
         *_from_environment(environ),
         *_from_flags(overrides),
@@ -310,7 +320,7 @@ def _checked(model: type[_Model], values: Mapping[str, Any], origins: Mapping[st
 def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[_Given]:
     variable = environ.get("PUMAS_AGENT_CONFIG")
     named = config or (Path(variable).expanduser() if variable else None)
-    path = named or _own_folder(environ, "XDG_CONFIG_HOME", ".config") / "config.toml"
+    path = named or _config_folder(environ) / "config.toml"
     try:
         document = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
@@ -355,6 +365,10 @@ def _own_folder(environ: Mapping[str, str], variable: str, otherwise: str) -> Pa
         return home / "Library" / "Application Support" / "pumas-agent"
     given = environ.get(variable, "")
     return (Path(given) if given.startswith("/") else home / otherwise) / "pumas-agent"
+
+
+def _config_folder(environ: Mapping[str, str]) -> Path:
+    return _own_folder(environ, "XDG_CONFIG_HOME", ".config")
 
 
 def _default_library(environ: Mapping[str, str]) -> Path:

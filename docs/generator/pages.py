@@ -22,6 +22,10 @@ _PLATFORM = {
         "`~/.local/share/pumas-agent/library` (`$XDG_DATA_HOME` is honoured);"
         " on macOS `~/Library/Application Support/pumas-agent/library`"
     ),
+    "mapping.config_dir": (
+        "`~/.config/pumas-agent/mapping-configs` (`$XDG_CONFIG_HOME` is honoured);"
+        " on macOS `~/Library/Application Support/pumas-agent/mapping-configs`"
+    ),
     "socket.path": "`$XDG_RUNTIME_DIR/pumas-agent/agent.sock`, else `~/.local/state/pumas-agent/agent.sock`",
 }
 """The defaults that depend on where the agent runs."""
@@ -145,6 +149,8 @@ without. See [exit codes](exit-codes.md).""",
     for name, command in program.commands.items():
         context = click.Context(command, info_name=name, parent=root, terminal_width=_HELP_WIDTH)
         parts += [f"## `pumas-agent {name}`", _block(command.get_help(context))]
+        for inner_name, inner in command.commands.items() if isinstance(command, click.Group) else ():
+            parts.append(_block(inner.get_help(click.Context(inner, info_name=inner_name, parent=context))))
     return _page(parts)
 
 

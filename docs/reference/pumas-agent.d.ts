@@ -85,6 +85,23 @@ export type AlertCode =
   | "library_offline"
   | "library_unwritable";
 
+/** Which application. */
+export interface AppParams {
+  app_id: string;
+}
+
+/** And what is done about conflicts. */
+export interface ApplyMappingParams {
+  app_id: string;
+  version_tag: string;
+  /** Absolute path of the application's models folder. */
+  models_path: string;
+  /** For each conflict not in `resolutions`. */
+  on_conflict?: Resolution;
+  /** For single conflicts, by `target_path`. */
+  resolutions?: Record<string, Resolution>;
+}
+
 /**
  * One thing that is wrong with an asset now.
  *
@@ -101,6 +118,15 @@ export type AssetValidationState =
   | "valid"
   | "degraded"
   | "invalid";
+
+/** A link of ours that leads nowhere. A model that has this place gets a new link there, else it is removed. */
+export interface BrokenLink {
+  target_path: string;
+  existing_target: string;
+  reason: string;
+  model_id: string | null;
+  source_path: string | null;
+}
 
 /** One component of the manifest, as model_index.json names it. */
 export interface BundleComponent {
@@ -205,6 +231,12 @@ export interface ClassifyParams {
   paths: string[];
 }
 
+/** How many broken links were cleaned up. A file, or a link that somebody else made, stays. */
+export interface CleanedLinks {
+  success: boolean;
+  cleaned: number;
+}
+
 /** What stands at a component's place. */
 export type ComponentState =
   | "present"
@@ -246,6 +278,8 @@ export interface DeleteResult {
   /** How many files of the library go, records included. */
   files: number;
   size_bytes: number;
+  /** Links of it in applications, which go too. */
+  links: number;
   /** Where the files are now. */
   trash_path: string | null;
   /** Of an external bundle, whose files stay. */
@@ -637,6 +671,142 @@ export interface LibraryStatus {
   root: string;
 }
 
+/** Which model, for which application, and whether it is left out of its mapping from now on. */
+export interface LinkExclusionParams {
+  model_id: string;
+  app_id: string;
+  excluded: boolean;
+}
+
+/** What holds now. */
+export interface LinkExclusionSet {
+  success: boolean;
+  model_id: string;
+  app_id: string;
+  excluded: boolean;
+}
+
+/** The models that are left out of an application's mapping. */
+export interface LinkExclusions {
+  success: boolean;
+  excluded_model_ids: string[];
+}
+
+/** What is left of the links that were made. */
+export interface LinkHealth {
+  success: boolean;
+  status: LinkStatus;
+  total_links: number;
+  healthy_links: number;
+  /** Targets that lead nowhere, are gone, or are something else now. */
+  broken_links: string[];
+  /** Targets that work, of models that the library has not. */
+  orphaned_links: string[];
+  warnings: string[];
+  errors: string[];
+}
+
+/** Of all links together. */
+export type LinkStatus =
+  | "healthy"
+  | "degraded";
+
+/** How a file of the library got into an application's folder. */
+export type LinkType =
+  | "symlink"
+  | "hardlink"
+  | "copy";
+
+/** The rules of one application: `<app>_<version>_<variant>.json` in the folder of the setting. */
+export interface MappingConfig {
+  app: string;
+  /** One version, or `*` for all. */
+  version: string;
+  variant: string | null;
+  mappings: MappingRule[];
+}
+
+/** Something else stands at the place. */
+export interface MappingConflict {
+  model_id: string;
+  model_name: string;
+  source_path: string;
+  target_path: string;
+  reason: string;
+  /** Where the link leads that stands there; null when it is no link. */
+  existing_target: string | null;
+  /** What `overwrite` would do; null when it would be refused. */
+  overwrite: string | null;
+  /** The path that `rename` would take. */
+  rename: string;
+}
+
+/** One file and its place in the application. */
+export interface MappingItem {
+  model_id: string;
+  model_name: string;
+  source_path: string;
+  target_path: string;
+  reason: string;
+}
+
+/** Which application, which version of it, and where its models folder is. */
+export interface MappingParams {
+  app_id: string;
+  version_tag: string;
+  /** Absolute path of the application's models folder. */
+  models_path: string;
+}
+
+/** What applying would do. Nothing was written. */
+export interface MappingPreview {
+  success: boolean;
+  error?: string | null;
+  to_create: MappingItem[];
+  to_skip_exists: MappingItem[];
+  conflicts: MappingConflict[];
+  broken_to_remove: BrokenLink[];
+  /** Links to make and broken ones to remove. */
+  total_actions: number;
+  skipped: SkippedModel[];
+  /** The configurations that hold, the most specific first. */
+  configs: string[];
+  warnings: string[];
+  /** Folders of the application in which nothing can be done. */
+  errors: string[];
+}
+
+/** What applying did. */
+export interface MappingResult {
+  /** False when anything stands in `errors`; the rest was done all the same. */
+  success: boolean;
+  links_created: number;
+  /** Broken links that were removed or replaced. */
+  links_removed: number;
+  /** Links of this mapping that are there now. */
+  total_links: number;
+  /** Conflicts that were left as they are. */
+  links_skipped: number;
+  links_renamed: number;
+  overwrites: number;
+  replaced: ReplacedFile[];
+  skipped: SkippedModel[];
+  warnings: string[];
+  errors: string[];
+}
+
+/** Which models have their files linked into a folder. A filter that is absent or empty lets every model pass. */
+export interface MappingRule {
+  target_dir: string;
+  model_types: string[] | null;
+  subtypes: string[] | null;
+  families: string[] | null;
+  /** Any of them. */
+  tags: string[] | null;
+  /** None of them. */
+  exclude_tags: string[] | null;
+}
+
 /** One model whole. */
 export interface ModelDetails {
   id: string;
@@ -772,6 +942,22 @@ export interface ModelImportSpec {
   security_acknowledged?: boolean;
   /** Take a bundle even when it is not valid now. */
   allow_unhealthy?: boolean;
+}
+
+/** One link of a model. */
+export interface ModelLink {
+  source: string;
+  target: string;
+  link_type: LinkType;
+  app_id: string;
+  app_version?: string | null;
+  created_at: string;
+}
+
+/** All links of a model, by target. */
+export interface ModelLinks {
+  success: boolean;
+  links: ModelLink[];
 }
 
 /** A page of rows, newest first, and how many there are in all. */
@@ -996,6 +1182,8 @@ export interface Reclassification {
   confidence: number;
   /** Why it cannot move there. */
   refused: string | null;
+  /** Links of it in applications, which go: apply the mapping again. */
+  links: number;
   applied: boolean;
 }
 
@@ -1109,6 +1297,19 @@ export interface Relocation {
   applied: boolean;
 }
 
+/** What `overwrite` took the place of. */
+export interface ReplacedFile {
+  target_path: string;
+  /** Where the file is now; null when it was a link, or had the same bytes. */
+  kept_as: string | null;
+}
+
+/** What is done where something else stands at the target. */
+export type Resolution =
+  | "skip"
+  | "overwrite"
+  | "rename";
+
 /** The `error` of an answer. */
 export interface RpcError {
   code: number;
@@ -1218,6 +1419,24 @@ export type Severity =
   | "error"
   | "critical";
 
+/** Why files of a model that a rule matches are not mapped. */
+export type SkipReason =
+  | "external_reference"
+  | "bundle"
+  | "excluded"
+  | "outside_library"
+  | "metadata_unreadable"
+  | "name_not_utf8";
+
+/** A model, or one file of it, that is not mapped whatever the rules say. */
+export interface SkippedModel {
+  model_id: string;
+  model_name: string;
+  /** The file; null when it is about the whole model. */
+  source_path: string | null;
+  reason: SkipReason;
+}
+
 /** Who owns the files. */
 export type StorageKind =
   | "library_owned"
@@ -1318,6 +1537,9 @@ export type ErrorCode =
   | "path_not_utf8"
   | "path_not_directory"
   | "path_not_absolute"
+  | "mapping_target_refused"
+  | "mapping_config_missing"
+  | "mapping_config_invalid"
   | "not_permitted"
   | "too_many_connections"
   | "model_not_found"
@@ -1334,6 +1556,7 @@ export type ErrorCode =
   | "library_unwritable"
   | "library_newer"
   | "metadata_corrupt"
+  | "link_registry_corrupt"
   | "config_invalid"
   | "agent_not_running"
   | "agent_unreachable";
@@ -1400,6 +1623,20 @@ export interface Methods {
   release_bundle: { params: ReleaseParams; result: Released };
   /** Act on bundles that are gone, although many vanished together. */
   thaw: { params: NoParams; result: Thawed };
+  /** Which links applying the mapping of an application would make. Nothing is written. */
+  preview_model_mapping: { params: MappingParams; result: MappingPreview };
+  /** Link files of the library into an application's folders. External references are never mapped. */
+  apply_model_mapping: { params: ApplyMappingParams; result: MappingResult };
+  /** Which links work, and which do not. */
+  get_link_health: { params: NoParams; result: LinkHealth };
+  /** Remove the links that lead nowhere. */
+  clean_broken_links: { params: NoParams; result: CleanedLinks };
+  /** Where a model is linked to. */
+  get_links_for_model: { params: ModelParams; result: ModelLinks };
+  /** Leave a model out of an application's mapping, or take it in again. */
+  set_model_link_exclusion: { params: LinkExclusionParams; result: LinkExclusionSet };
+  /** The models that are left out of an application's mapping. */
+  get_link_exclusions: { params: AppParams; result: LinkExclusions };
   /** Who is there, and what it can do. */
   "agent.hello": { params: HelloParams; result: Hello };
   /** Give up another request of the same connection. */

@@ -1,6 +1,7 @@
 """How the parts are put together, the same for the service and for one command. No logic."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pumas_agent.contracts.errors import AssetUnresponsive, PumasError
@@ -14,6 +15,7 @@ from pumas_agent.health import (
 )
 from pumas_agent.importing import BundleFinder, Classifier, ExternalRegistrar, OwnedImporter
 from pumas_agent.library import Library
+from pumas_agent.mapping import MappingService
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.parts import Parts
 from pumas_agent.settings import Settings
@@ -48,6 +50,7 @@ async def assemble(
     *,
     follow: Callable[[], Any],
     policy: AbsencePolicy,
+    mapping_configs: Path | None = None,
     searches: bool = False,
     relocated: Callable[[str], None] = lambda _: None,
     unsettled: Callable[[str], None] = lambda _: None,
@@ -60,6 +63,7 @@ async def assemble(
         freshness: proves that nothing happened to them.
         follow: called when models came or went, before they are judged.
         policy: what is done about bundles that are gone, and where bundles are looked for.
+        mapping_configs: folder of the configurations for applications; null: there are none.
         searches: look for what is gone; a single command does not.
         unsettled: told of a model that is being written: it has to be looked at again when it may be quiet.
         relocated: told of a model that was given another root without being asked.
@@ -117,6 +121,7 @@ async def assemble(
         verifier=Verifier(library, judge),
         absences=absences,
         holds=holds,
+        mapping=MappingService(library, mapping_configs),
         alerts=alerts,
         bound_models=bound_models,
     )

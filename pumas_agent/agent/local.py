@@ -54,7 +54,14 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
     else:
         library = await asyncio.to_thread(Library.open_readonly, root)
     try:
-        parts = await assemble(library, judge, NothingProven(), follow=_follow_nothing, policy=absence_policy(settings))
+        parts = await assemble(
+            library,
+            judge,
+            NothingProven(),
+            follow=_follow_nothing,
+            policy=absence_policy(settings),
+            mapping_configs=settings.mapping.config_dir,
+        )
 
         async def reconcile(scope: str, request: Request) -> ReconcileReport:
             return await parts.reconciler.run(scope, ("asked",), request.progress)

@@ -114,6 +114,7 @@ class Agent:
             self,
             follow=self.follow,
             policy=absence_policy(settings),
+            mapping_configs=settings.mapping.config_dir,
             searches=True,
             relocated=self._on_relocated,
             unsettled=self._on_unsettled,

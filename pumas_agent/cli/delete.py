@@ -50,7 +50,8 @@ def _sentence(planned: dict[str, Any], *, no_trash: bool) -> str:
         what, where = printable(planned["model_id"]), printable(planned["source_path"])
         return f"{what} is forgotten; every file under {where} stays."
     where = "are removed for good" if no_trash else "go to the library's trash folder"
+    links = f" and {planned['links']} links of it in applications are removed" if planned["links"] else ""
     return (
         f"{planned['files']} files of {printable(planned['model_id'])} ({size(planned['size_bytes'])}) {where}:"
-        f" {printable(planned['path'])}"
+        f" {printable(planned['path'])}{links}"
     )

@@ -16,7 +16,9 @@ from pumas_agent.cli.discover import discover
 from pumas_agent.cli.edit import edit
 from pumas_agent.cli.explain import explain
 from pumas_agent.cli.import_ import adopt, import_
+from pumas_agent.cli.links import links
 from pumas_agent.cli.listing import list_
+from pumas_agent.cli.map import map_
 from pumas_agent.cli.reclassify import duplicates, reclassify
 from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
@@ -92,5 +94,7 @@ for command in (
     duplicates,
     backup,
     restore,
+    map_,
+    links,
 ):
     program.add_command(command)

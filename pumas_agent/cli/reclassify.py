@@ -58,6 +58,10 @@ def _show(result: dict[str, Any]) -> None:
         click.echo("it is filed where it belongs")
     else:
         click.echo(f"it would be {printable(result['new_model_id'])}")
+        if result["links"]:
+            click.echo(
+                f"{result['links']} links of it in applications would go; `pumas-agent map apply` makes them anew"
+            )
 
 
 @click.command()

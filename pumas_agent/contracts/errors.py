@@ -131,6 +131,28 @@ class PathNotAbsolute(InvalidParams):
     code = "path_not_absolute"
 
 
+class MappingTargetRefused(InvalidParams):
+    """The application's folder lies in the library or in a bundle: no link may be made there."""
+
+    code = "mapping_target_refused"
+
+
+class MappingConfigMissing(PumasError):
+    """No mapping configuration is for that application and version."""
+
+    code = "mapping_config_missing"
+    rpc_code = -32005
+    exit_code = 78
+
+
+class MappingConfigInvalid(PumasError):
+    """A mapping configuration cannot be read, or has an unknown key or a bad value; the message names the file."""
+
+    code = "mapping_config_invalid"
+    rpc_code = -32005
+    exit_code = 78
+
+
 class NotPermitted(PumasError):
     """The peer may connect, but not do this."""
 
@@ -260,6 +282,13 @@ class MetadataUnreadable(PumasError):
     """A `metadata.json` is no JSON object. The file is left as it is."""
 
     code = "metadata_corrupt"
+    rpc_code = -32005
+
+
+class LinkRegistryUnreadable(PumasError):
+    """`link_registry.json` is no register of links. The file is left as it is."""
+
+    code = "link_registry_corrupt"
     rpc_code = -32005
 
 

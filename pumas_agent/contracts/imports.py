@@ -147,6 +147,7 @@ class DeleteResult(Contract):
     path: str = Field(description="The folder that goes: the model's own or, of an external one, its registry folder.")
     files: int = Field(description="How many files of the library go, records included.")
     size_bytes: int
+    links: int = Field(default=0, description="Links of it in applications, which go too.")
     trash_path: str | None = Field(default=None, description="Where the files are now.")
     source_path: str | None = Field(default=None, description="Of an external bundle, whose files stay.")
     kept_files: tuple[str, ...] = Field(default=(), description="Files in a registry folder that are not ours.")

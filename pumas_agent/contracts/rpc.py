@@ -31,6 +31,19 @@ from pumas_agent.contracts.imports import (
     ModelImportSpec,
     UnregisterResult,
 )
+from pumas_agent.contracts.mapping import (
+    ApplyMappingParams,
+    AppParams,
+    CleanedLinks,
+    LinkExclusionParams,
+    LinkExclusions,
+    LinkExclusionSet,
+    LinkHealth,
+    MappingParams,
+    MappingPreview,
+    MappingResult,
+    ModelLinks,
+)
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import (
@@ -371,6 +384,39 @@ METHODS: dict[str, MethodContract] = {
         MethodContract("release_bundle", ReleaseParams, Released, Access.WRITE, "Say that it is written."),
         MethodContract(
             "thaw", NoParams, Thawed, Access.WRITE, "Act on bundles that are gone, although many vanished together."
+        ),
+        MethodContract(
+            "preview_model_mapping",
+            MappingParams,
+            MappingPreview,
+            Access.READ,
+            "Which links applying the mapping of an application would make. Nothing is written.",
+        ),
+        MethodContract(
+            "apply_model_mapping",
+            ApplyMappingParams,
+            MappingResult,
+            Access.WRITE,
+            "Link files of the library into an application's folders. External references are never mapped.",
+        ),
+        MethodContract("get_link_health", NoParams, LinkHealth, Access.READ, "Which links work, and which do not."),
+        MethodContract(
+            "clean_broken_links", NoParams, CleanedLinks, Access.WRITE, "Remove the links that lead nowhere."
+        ),
+        MethodContract("get_links_for_model", ModelParams, ModelLinks, Access.READ, "Where a model is linked to."),
+        MethodContract(
+            "set_model_link_exclusion",
+            LinkExclusionParams,
+            LinkExclusionSet,
+            Access.WRITE,
+            "Leave a model out of an application's mapping, or take it in again.",
+        ),
+        MethodContract(
+            "get_link_exclusions",
+            AppParams,
+            LinkExclusions,
+            Access.READ,
+            "The models that are left out of an application's mapping.",
         ),
         MethodContract("agent.hello", HelloParams, Hello, Access.READ, "Who is there, and what it can do."),
         MethodContract(

@@ -27,6 +27,7 @@ class Reclassification(Contract):
     source: str = Field(description="How its type was told.")
     confidence: float
     refused: str | None = Field(default=None, description="Why it cannot move there.")
+    links: int = Field(default=0, description="Links of it in applications, which go: apply the mapping again.")
     applied: bool = False
 
 

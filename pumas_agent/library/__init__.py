@@ -5,6 +5,7 @@ from pumas_agent.library.files import read_json
 from pumas_agent.library.index import IndexReader, IndexWriter, cursor_of, search_query
 from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
+from pumas_agent.library.links import LinkRegistry, read_links
 from pumas_agent.library.lock import LibraryLock
 from pumas_agent.library.naming import normalize_name
 from pumas_agent.library.projection import (
@@ -30,6 +31,7 @@ __all__ = [
     "LibraryChanges",
     "LibraryLayout",
     "LibraryLock",
+    "LinkRegistry",
     "ModelStore",
     "cursor_of",
     "find",
@@ -40,5 +42,6 @@ __all__ = [
     "payload_files",
     "primary_file",
     "read_json",
+    "read_links",
     "search_query",
 ]

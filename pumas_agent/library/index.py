@@ -150,6 +150,11 @@ class IndexReader:
         sql = "SELECT DISTINCT model_id FROM model_dependency_bindings WHERE status = 'active'"
         return frozenset(model_id for (model_id,) in self._connection.execute(sql))
 
+    def link_exclusions(self, app_id: str) -> frozenset[str]:
+        """Models that are left out of an application's mapping."""
+        sql = "SELECT model_id FROM model_link_exclusions WHERE app_id = ?"
+        return frozenset(model_id for (model_id,) in self._connection.execute(sql, (app_id,)))
+
     def pending_lookups(self) -> int:
         """How many models wait for a look-up in the net (another program does them)."""
         sql = "SELECT count(*) FROM models WHERE json_extract(metadata_json, '$.pending_online_lookup') = 1"
@@ -380,6 +385,18 @@ class IndexWriter(IndexReader):
                 RefreshScope.SUMMARY_AND_DETAIL,
                 revision,
             ),
+        )
+
+    def put_link_exclusion(self, model_id: str, app_id: str, excluded_at: str) -> None:
+        """Leave a model out of an application's mapping."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO model_link_exclusions VALUES (?, ?, ?)", (model_id, app_id, excluded_at)
+        )
+
+    def delete_link_exclusion(self, model_id: str, app_id: str) -> None:
+        """Take it in again."""
+        self._connection.execute(
+            "DELETE FROM model_link_exclusions WHERE model_id = ? AND app_id = ?", (model_id, app_id)
         )
 
     def put_signatures(self, signatures: Iterable[tuple[str, str]]) -> None:

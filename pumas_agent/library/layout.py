@@ -20,6 +20,7 @@ OWN_NAMES = frozenset({METADATA_NAME, BACKUP_NAME, REMOVED_NAME, OVERRIDES_NAME}
 """Files in a model's folder that are the library's records and no part of the model."""
 INDEX_NAME = "models.db"
 INDEX_BACKUP_NAME = "models.db.bak"
+LINKS_NAME = "link_registry.json"
 LOCK_NAME = ".pumas-agent.lock"
 STAGING_NAME = ".pumas-staging"
 """Where copies are made before they are models. Hidden, so that no scan enters it; emptied at each start."""
@@ -118,6 +119,11 @@ class LibraryLayout:
         around = next(path for path in directory.parents if path.exists())
         return around.stat().st_dev == self._device
 
+    @property
+    def links_path(self) -> Path:
+        """The register of the links that were made into applications."""
+        return self.root / LINKS_NAME
+
     def model_id(self, directory: Path) -> str:
         """The id of a folder below the root."""
         return directory.relative_to(self.root).as_posix()
@@ -171,6 +177,7 @@ class LibraryLayout:
                 for name in names
                 if name.endswith(".tmp") and name.startswith((METADATA_NAME, BACKUP_NAME))
             ]
+        survey.leftovers += self.root.glob(f"{LINKS_NAME}.*.tmp")
         return survey
 
     def _walk(self, path: str, relative: str, depth: int) -> Iterator[tuple[str, set[str]]]:

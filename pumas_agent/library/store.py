@@ -44,6 +44,7 @@ from pumas_agent.library.layout import (
     TRASH_NAME,
     LibraryLayout,
 )
+from pumas_agent.library.links import LinkRegistry, read_links
 from pumas_agent.library.projection import project
 
 _CHUNK = 500
@@ -611,6 +612,50 @@ class ModelStore:
         """
         self.layout.require_online(self._opened)
         return self._index.restore(backup)
+
+    # --- links into applications -------------------------------------------------------------------------------
+
+    def update_links(self, change: Callable[[LinkRegistry], LinkRegistry]) -> bool:
+        """Change the register of links; whether anything was written. The links themselves are not touched.
+
+        Raises:
+            LinkRegistryUnreadable: the file is no register; it is left as it is.
+            LibraryUnwritable: it could not be written; the register is as before.
+            LibraryOffline: the whole library is not there.
+        """
+        self.layout.require_online(self._opened)
+        before = read_links(self.layout.links_path)
+        after = change(before).to_document()
+        if after == before.to_document():
+            return False
+        try:
+            write_json(self.layout.links_path, after)
+        except OSError as error:
+            raise LibraryUnwritable(
+                f"cannot write {self.layout.links_path}: {error.strerror or error}",
+                hint=f"free space on, or make writable, the disk that holds {self.layout.root}",
+            ) from error
+        return True
+
+    def set_link_exclusion(self, model_id: str, app_id: str, *, excluded: bool) -> bool:
+        """Leave a model out of an application's mapping, or take it in again; whether that is a change.
+
+        Raises:
+            ModelNotFound: no such model.
+            LibraryUnwritable: it could not be written.
+            LibraryOffline: the whole library is not there.
+        """
+        self.layout.require_online(self._opened)
+        if self._catalog.get(model_id) is None:
+            raise ModelNotFound(f"Model not found: {model_id}")
+        if (model_id in self._index.link_exclusions(app_id)) == excluded:
+            return False
+        with self._index.transaction():
+            if excluded:
+                self._index.put_link_exclusion(model_id, app_id, utc_now())
+            else:
+                self._index.delete_link_exclusion(model_id, app_id)
+        return True
 
     # --- alerts ------------------------------------------------------------------------------------------------
 

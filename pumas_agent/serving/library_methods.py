@@ -86,22 +86,33 @@ class LibraryMethods:
         return await self._parts.adopter.adopt(request.progress)
 
     async def delete(self, params: DeleteParams, _request: Request) -> DeleteResult:
-        """Forget it everywhere, once it is gone."""
+        """Its links in applications go first, while it can be told what they are of; then it, then what is known."""
+        plan = await delete(self._parts.library, params.model_copy(update={"apply": False}))
+        links = len((await self._parts.mapping.links_of(params.model_id)).links)
+        if not params.apply:
+            return plan.model_copy(update={"links": links})
+        await self._parts.mapping.forget_model(params.model_id)
         result = await delete(self._parts.library, params)
-        if result.applied:
-            await self._forget(params.model_id)
-        return result
+        await self._forget(params.model_id)
+        return result.model_copy(update={"links": links})
 
     async def edit(self, params: EditParams, _request: Request) -> EditResult:
         """The row follows in the same commit."""
         return await edit(self._parts.library, params)
 
     async def reclassify(self, params: ReclassifyParams, _request: Request) -> Reclassification:
-        """What was known of the old id is of nobody then."""
+        """Links in applications would lead to nowhere: they go before it. What was known of the old id goes after."""
+        plan = await reclassify(self._parts.library, params.model_copy(update={"apply": False}))
+        moves = plan.refused is None and plan.new_model_id != plan.model_id
+        links = len((await self._parts.mapping.links_of(params.model_id)).links) if moves else 0
+        if not params.apply:
+            return plan.model_copy(update={"links": links})
+        if links:
+            await self._parts.mapping.forget_model(params.model_id)
         result = await reclassify(self._parts.library, params)
-        if result.applied and result.new_model_id != result.model_id:
+        if result.applied and moves:
             await self._forget(result.model_id)
-        return result
+        return result.model_copy(update={"links": links})
 
     async def duplicates(self, _params: NoParams, _request: Request) -> DuplicateReport:
         """From the index."""

@@ -84,6 +84,7 @@ class Methods:
 
     def registry(self) -> Registry:
         """Every method of the contract, bound."""
+        mapping = self._parts.mapping
         calls: dict[str, Callable[[Any, Request], Answer | Awaitable[Answer]]] = {
             "resolve_model_execution_descriptor": self.descriptor,
             "resolve_model_execution_descriptors_batch": self.descriptors,
@@ -108,6 +109,13 @@ class Methods:
             "rebuild_model_index": self.rebuild,
             **LibraryMethods(self._parts, self._forget).calls(),
             "agent.cancel": self.cancel,
+            "preview_model_mapping": lambda params, _request: mapping.preview(params),
+            "apply_model_mapping": lambda params, request: mapping.apply(params, request.progress),
+            "get_link_health": lambda _params, _request: mapping.health(),
+            "clean_broken_links": lambda _params, _request: mapping.clean(),
+            "get_links_for_model": lambda params, _request: mapping.links_of(params.model_id),
+            "set_model_link_exclusion": lambda params, _request: mapping.set_exclusion(params),
+            "get_link_exclusions": lambda params, _request: mapping.exclusions(params),
             "agent.hello": self.hello,
             "agent.status": lambda _params, _request: self._status(),
             "agent.health": self.health,

@@ -6,6 +6,7 @@ from pumas_agent.execution import DescriptorResolver
 from pumas_agent.health import AlertBook
 from pumas_agent.importing import BundleFinder, Classifier, ExternalRegistrar, OwnedImporter
 from pumas_agent.library import Library
+from pumas_agent.mapping import MappingService
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.upkeep import Absences, Adopter, Holds, Refresher, Relocator, Verifier
 
@@ -27,5 +28,6 @@ class Parts:
     verifier: Verifier
     absences: Absences
     holds: Holds
+    mapping: MappingService
     alerts: AlertBook
     bound_models: frozenset[str]

@@ -85,7 +85,12 @@ class Parts:
 
     async def start(self) -> None:
         self.parts = await assemble(
-            self.library, self.judge, NothingProven(), follow=self._follow, policy=AbsencePolicy()
+            self.library,
+            self.judge,
+            NothingProven(),
+            follow=self._follow,
+            policy=AbsencePolicy(),
+            mapping_configs=self.root.parent / "mapping-configs",
         )
         self.registry = Methods(
             self.parts, reconcile=self._reconcile, follow=self._follow, status=self._no_status

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,19 @@ def test_help_and_version_are_fine(args: list[str], capsys: pytest.CaptureFixtur
 
 def test_every_command_takes_json_and_says_what_it_does() -> None:
     """`run` alone has no result that could be an object."""
-    for name, command in program.commands.items():
+    for name, command in _commands(program):
         assert command.help, name
         assert any("--json" in option.opts for option in command.params) == (name != "run"), name
+
+
+def _commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Those of a group of commands one by one."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            assert command.help, name
+            yield from _commands(command)
+        else:
+            yield name, command
 
 
 def test_the_words_of_the_filters_are_those_of_the_contract() -> None:

@@ -1,0 +1,48 @@
+"""Work on folders that may never answer, asked for from the event loop. Owns the thread that may be left behind."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+
+async def on_own_thread(call: Callable[[], T], *, within_s: float | None = None) -> T:
+    """What a call gives, made on a thread of its own.
+
+    Not on asyncio's own threads: they are few, and the process waits for them when it ends.
+
+    Args:
+        call: may block.
+        within_s: how long it may take; null for as long as it takes.
+
+    Raises:
+        TimeoutError: it has not come back; it goes on, and what it gives is given to nobody.
+        Exception: whatever the call raises.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, fault: Exception | None) -> None:
+        if answer.done():
+            return
+        if fault is not None:
+            answer.set_exception(fault)
+        else:
+            answer.set_result(cast("T", result))
+
+    def work() -> None:
+        result: T | None = None
+        fault: Exception | None = None
+        try:
+            result = call()
+        except Exception as error:  # noqa: BLE001 - handed over to whoever waits
+            fault = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, fault)
+
+    threading.Thread(target=work, name="mapping", daemon=True).start()
+    async with asyncio.timeout(within_s):
+        return await answer
