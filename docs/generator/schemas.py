@@ -11,7 +11,18 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from pydantic_core.core_schema import CoreSchema
 
-from pumas_agent.contracts import bundles, descriptor, discovery, errors, health, imports, metadata, records, rpc
+from pumas_agent.contracts import (
+    bundles,
+    dependencies,
+    descriptor,
+    discovery,
+    errors,
+    health,
+    imports,
+    metadata,
+    records,
+    rpc,
+)
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -21,6 +32,8 @@ _FILES: dict[str, type[BaseModel]] = {
     "execution-descriptor": descriptor.ModelExecutionDescriptor,
     "descriptor-batch": descriptor.DescriptorBatch,
     "refusal": descriptor.Refusal,
+    "dependency-requirements": dependencies.DependencyRequirementsResolution,
+    "pin-audit": dependencies.PinAudit,
     "bundle-report": bundles.BundleReport,
     "discovery-report": discovery.DiscoveryReport,
     "model-import-result": imports.ModelImportResult,

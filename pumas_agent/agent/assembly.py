@@ -5,6 +5,7 @@ from typing import Any
 
 from pumas_agent.contracts.errors import AssetUnresponsive, PumasError
 from pumas_agent.contracts.health import AlertCode
+from pumas_agent.dependencies import DependencyKeeper
 from pumas_agent.execution import DescriptorResolver
 from pumas_agent.health import (
     LIBRARY,
@@ -90,11 +91,10 @@ async def assemble(
         observe_library=observe_library,
         holds=(holds := Holds(release)),
     )
-    bound_models = await library.read(lambda index: index.bound_models())
     return Parts(
         library=library,
         refresher=refresher,
-        resolver=DescriptorResolver(library, refresher, alerts, bound_models=bound_models),
+        resolver=DescriptorResolver(library, refresher, alerts),
         finder=BundleFinder(library.catalog, library.layout.root, judge.judge, policy.search_roots),
         registrar=ExternalRegistrar(library, judge.judge),
         reconciler=Reconciler(library, refresher, alerts, observe_library=observe_library, follow=follow),
@@ -102,5 +102,5 @@ async def assemble(
         absences=absences,
         holds=holds,
         alerts=alerts,
-        bound_models=bound_models,
+        dependencies=DependencyKeeper(library),
     )

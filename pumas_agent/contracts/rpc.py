@@ -12,7 +12,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, FailFast, Field
 
-from pumas_agent.contracts.dependencies import DependencyRequirementsResolution
+from pumas_agent.contracts.dependencies import (
+    BindingChange,
+    BindParams,
+    DependencyProfile,
+    DependencyProfileParams,
+    DependencyRequirementsResolution,
+    PinAudit,
+    UnbindParams,
+)
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
@@ -84,8 +92,10 @@ class DescriptorBatchParams(Contract):
 class DependencyParams(ModelParams):
     """For which platform and backend."""
 
-    platform_context: str | None = None
-    backend_key: str | None = None
+    platform_context: str | None = Field(
+        default=None, max_length=128, description="Such as `linux` or `linux-x86_64`; this machine when null."
+    )
+    backend_key: str | None = Field(default=None, max_length=128, description="Any backend when null.")
 
 
 class FilterParams(Contract):
@@ -242,6 +252,30 @@ METHODS: dict[str, MethodContract] = {
         MethodContract("release_bundle", ReleaseParams, Released, Access.WRITE, "Say that it is written."),
         MethodContract(
             "thaw", NoParams, Thawed, Access.WRITE, "Act on bundles that are gone, although many vanished together."
+        ),
+        MethodContract(
+            "upsert_dependency_profile",
+            DependencyProfileParams,
+            DependencyProfile,
+            Access.WRITE,
+            "Store a set of pinned packages under an id and a version, once and for all.",
+        ),
+        MethodContract(
+            "bind_model_dependency", BindParams, BindingChange, Access.WRITE, "Say that a model needs a profile."
+        ),
+        MethodContract(
+            "unbind_model_dependency",
+            UnbindParams,
+            BindingChange,
+            Access.WRITE,
+            "Say that a binding no longer applies; it stays, deprecated, with its history.",
+        ),
+        MethodContract(
+            "audit_dependency_pin_compliance",
+            NoParams,
+            PinAudit,
+            Access.READ,
+            "Which bindings do not say exactly which packages are needed.",
         ),
         MethodContract("agent.hello", HelloParams, Hello, Access.READ, "Who is there, and what it can do."),
         MethodContract("agent.status", NoParams, AgentStatus, Access.READ, "The agent, its queue and its resources."),

@@ -21,6 +21,7 @@ from pumas_agent.contracts.metadata import (
     StorageKind,
     absolute_or_none,
 )
+from pumas_agent.library.dependency_book import DependencyBook
 from pumas_agent.library.index import IndexRow
 
 _E = TypeVar("_E", bound=StrEnum)
@@ -50,6 +51,8 @@ class CatalogEntry:
     recommended_backend: str | None
     runtime_engine_hints: tuple[str, ...]
     requires_custom_code: bool
+    modalities: tuple[str, ...]
+    """What goes in and what comes out."""
     agent: AgentFacts
 
     @property
@@ -78,11 +81,13 @@ class CatalogEntry:
 class Catalog:
     """All models by id.
 
-    `generation` rises with each commit: it is the position of the newest event of the update feed.
+    `generation` rises with each commit: it is the position of the newest event of the update feed. `dependencies` has
+    what packages they need. A commit that changes something of a model, its bindings too, replaces its entry.
     """
 
     def __init__(self) -> None:
         self.generation = 0
+        self.dependencies = DependencyBook()
         self._entries: dict[str, CatalogEntry] = {}
         self._bundles: dict[str, CatalogEntry] = {}
 
@@ -108,6 +113,7 @@ class Catalog:
         for model_id in model_ids:
             self._entries.pop(model_id, None)
             self._bundles.pop(model_id, None)
+            self.dependencies.forget(model_id)
         self.generation = generation
 
     def get(self, model_id: str) -> CatalogEntry | None:
@@ -151,6 +157,7 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         recommended_backend=_string(facts.get("recommended_backend")),
         runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
         requires_custom_code=facts.get("requires_custom_code") is True,
+        modalities=(*_strings(facts.get("input_modalities")), *_strings(facts.get("output_modalities"))),
         agent=_agent_facts(facts.get("agent")),
     )
 

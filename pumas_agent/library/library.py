@@ -84,6 +84,7 @@ class Library:
             writer = IndexWriter.open(layout.index_path)
             undo.callback(writer.close)
             catalog = Catalog()
+            catalog.dependencies.load(writer.dependencies.profiles(), writer.dependencies.bindings())
             catalog.load(writer.rows(), writer.last_event_id())
             reader = IndexReader.open(layout.index_path)
             undo.callback(reader.close)
@@ -111,6 +112,7 @@ class Library:
         reader = IndexReader.open(layout.index_path) if in_use else IndexReader.open_at_rest(layout.index_path)
         catalog = Catalog()
         try:
+            catalog.dependencies.load(reader.dependencies.profiles(), reader.dependencies.bindings())
             catalog.load(reader.rows(), reader.last_event_id())
         except sqlite3.Error as error:
             reader.close()

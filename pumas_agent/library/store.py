@@ -27,6 +27,7 @@ from pumas_agent.contracts.errors import (
 from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library.catalog import Catalog
+from pumas_agent.library.dependency_store import DependencyStore
 from pumas_agent.library.files import read_json, sync_directory, write_json
 from pumas_agent.library.index import IndexRow, IndexWriter
 from pumas_agent.library.layout import (
@@ -72,6 +73,7 @@ class ModelStore:
         self._index = index
         self._catalog = catalog
         self._opened = layout.index_identity()
+        self.dependencies = DependencyStore(layout, index, catalog, self.read)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -313,6 +315,9 @@ class ModelStore:
                 directory = self.layout.directory(model_id)
                 signature = self.layout.signature(directory)
                 metadata, _ = self.read(model_id)
+                if self.dependencies.is_behind(model_id, metadata) and self.dependencies.project(model_id):
+                    outcome.changed.append(model_id)
+                    continue
                 row = project(model_id, directory, metadata)
             except ModelNotFound:
                 continue  # gone since the scan

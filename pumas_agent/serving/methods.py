@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pumas_agent import __version__
-from pumas_agent.contracts.dependencies import DEPENDENCY_CONTRACT_VERSION, DependencyRequirementsResolution
+from pumas_agent.contracts.dependencies import (
+    DEPENDENCY_CONTRACT_VERSION,
+    BindingChange,
+    BindParams,
+    DependencyProfile,
+    DependencyProfileParams,
+    DependencyRequirementsResolution,
+    PinAudit,
+    UnbindParams,
+)
 from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, DescriptorBatch
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.errors import AssetUnresponsive, MethodNotFound, ModelNotFound
@@ -46,7 +55,7 @@ from pumas_agent.contracts.rpc import (
     Thawed,
     UpdatesParams,
 )
-from pumas_agent.dependencies import resolve_requirements
+from pumas_agent.dependencies import DependencyKeeper
 from pumas_agent.execution import DescriptorResolver, require_contract_version
 from pumas_agent.health import AlertBook
 from pumas_agent.importing import BundleFinder, ExternalRegistrar
@@ -74,7 +83,7 @@ class Parts:
     absences: Absences
     holds: Holds
     alerts: AlertBook
-    bound_models: frozenset[str]
+    dependencies: DependencyKeeper
 
 
 class Methods:
@@ -112,6 +121,10 @@ class Methods:
             "thaw": self.thaw,
             "hold_bundle": self.hold,
             "release_bundle": self.release,
+            "upsert_dependency_profile": self.upsert_profile,
+            "bind_model_dependency": self.bind,
+            "unbind_model_dependency": self.unbind,
+            "audit_dependency_pin_compliance": self.audit,
             "reconcile": self.reconcile,
             "rebuild_model_index": self.rebuild,
             "agent.hello": self.hello,
@@ -133,14 +146,7 @@ class Methods:
 
     def requirements(self, params: DependencyParams, _request: Request) -> DependencyRequirementsResolution:
         """Of a model that is in the library."""
-        if self._parts.library.catalog.get(params.model_id) is None:
-            raise ModelNotFound(f"Model not found: {params.model_id}")
-        return resolve_requirements(
-            params.model_id,
-            has_bindings=params.model_id in self._parts.bound_models,
-            platform_context=params.platform_context,
-            backend=params.backend_key,
-        )
+        return self._parts.dependencies.resolve(params.model_id, params.platform_context, params.backend_key)
 
     # --- read ---------------------------------------------------------------------------------------------------
 
@@ -253,6 +259,24 @@ class Methods:
     async def rebuild(self, _params: NoParams, request: Request) -> ReindexReport:
         """All rows anew."""
         return await self._parts.reconciler.rebuild(request.progress)
+
+    # --- dependencies -------------------------------------------------------------------------------------------
+
+    async def upsert_profile(self, params: DependencyProfileParams, _request: Request) -> DependencyProfile:
+        """Once and for all."""
+        return await self._parts.dependencies.upsert_profile(params)
+
+    async def bind(self, params: BindParams, _request: Request) -> BindingChange:
+        """The next descriptor says so."""
+        return await self._parts.dependencies.bind(params)
+
+    async def unbind(self, params: UnbindParams, _request: Request) -> BindingChange:
+        """The next descriptor no longer says so."""
+        return await self._parts.dependencies.unbind(params)
+
+    async def audit(self, _params: NoParams, _request: Request) -> PinAudit:
+        """Of all bindings."""
+        return await self._parts.dependencies.audit()
 
     # --- agent --------------------------------------------------------------------------------------------------
 

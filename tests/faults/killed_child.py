@@ -13,18 +13,24 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from pumas_agent.contracts.metadata import ModelMetadata
-from pumas_agent.library import Library, ModelStore
+from pumas_agent.library import ACTIVE, DEPRECATED, BindingRow, Library, ModelStore, ProfileRow
+from pumas_agent.library import dependency_store as dependency_store_module
+from pumas_agent.library import dependency_tables as dependency_tables_module
 from pumas_agent.library import files as files_module
 from pumas_agent.library import index as index_module
 from pumas_agent.library import store as store_module
 
-_COMMIT_PATH = {store_module.__file__, files_module.__file__, index_module.__file__}
-_LOOKS_ONLY = {"_require_storable"}  # hundreds of lines that touch nothing
+_COMMIT_PATH = {
+    module.__file__
+    for module in (store_module, files_module, index_module, dependency_store_module, dependency_tables_module)
+}
+_LOOKS_ONLY = {"_require_storable", "order", "ref", "_json", "_text", "_optional", "_int"}  # many lines, no effect
 _SEAMS = {
     "open", "write", "flush", "fsync", "link", "replace", "unlink", "mkdir", "rmdir", "execute", "executemany", "close",
 }  # fmt: skip
@@ -66,13 +72,21 @@ class KillPoints:
 def prepare(store: ModelStore, action: str, model_id: str, key: str) -> Callable[[], object]:
     """Bring the model to where the action starts from, and give the action."""
     there = (store.layout.root / model_id / "metadata.json").exists()
+    if there and action in {"create", "bind", "unbind"}:
+        store.remove(model_id)
+        there = False
     if action == "create":
-        if there:
-            store.remove(model_id)
         return lambda: store.create(model_id, ModelMetadata(notes=key, tags=[f"new{key}"]))
     if not there:
         store.create(model_id, ModelMetadata(notes="first"))
     store.update(model_id, lambda record: record.model_copy(update={"notes": f"before {key}", "tags": [f"old{key}"]}))
+    if action in {"bind", "unbind"}:
+        store.dependencies.put_profile(ProfileRow("p", 1, "hash", "container", "{}", "2026"))
+        binding = BindingRow(key, model_id, "p", 1, "runtime", None, None, ACTIVE, 100, "me", "2026")
+        if action == "unbind":
+            store.dependencies.put_binding(binding, "me")
+            binding = replace(binding, status=DEPRECATED)
+        return lambda: store.dependencies.put_binding(binding, "me")
     if action == "remove":
         return lambda: store.remove(model_id)
     return lambda: store.update(
