@@ -8,6 +8,7 @@ import click
 from pumas_agent import __version__
 from pumas_agent.cli.accept import accept
 from pumas_agent.cli.demo import demo
+from pumas_agent.cli.deps import deps
 from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
 from pumas_agent.cli.listing import list_
@@ -70,6 +71,7 @@ for command in (
     accept,
     unregister,
     validate,
+    deps,
     reconcile,
     reindex,
     thaw,
