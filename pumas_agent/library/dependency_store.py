@@ -89,7 +89,7 @@ class DependencyStore:
 
         Raises:
             ModelNotFound, MetadataUnreadable: the model has no record that could say so.
-            DependencyProfileNotFound: no such profile.
+            DependencyProfileNotFound: it applies, and there is no such profile.
             DependencyBindingTaken: the id is that of another model's binding.
             LibraryUnwritable, LibraryOffline: nothing was stored, and the record is as before.
         """
@@ -100,7 +100,7 @@ class DependencyStore:
                 f"the dependency binding {binding.binding_id} is of {old.model_id}",
                 hint="give the binding another id, or none: one is made then",
             )
-        if self._book.profile(binding.profile_id, binding.profile_version) is None:
+        if binding.is_active and self._book.profile(binding.profile_id, binding.profile_version) is None:
             raise DependencyProfileNotFound(
                 f"there is no dependency profile {binding.profile_id} version {binding.profile_version}",
                 hint="store it first: `pumas-agent deps profile FILE.json`",
@@ -109,7 +109,7 @@ class DependencyStore:
             return False
         others = (row for row in self._book.active(binding.model_id) if row.binding_id != binding.binding_id)
         active = sorted((*others, *([binding] if binding.is_active else ())), key=lambda row: row.order)
-        after = metadata.with_values({"dependency_bindings": [row.ref for row in active] or None})
+        after = metadata.with_values({_FIELD: [row.ref for row in active] or None})
         row = self._commit(binding.model_id, after, lambda: self._index.dependencies.put_binding(binding, old, actor))
         self._book.put_binding(binding)
         self._catalog.put([row], self._index.last_event_id())  # last: whoever sees the new entry sees the new bindings
@@ -126,11 +126,16 @@ class DependencyStore:
         said = [ref.model_dump(include=_REF) for ref in metadata.dependency_bindings or ()]
         return said != [ref.model_dump(include=_REF) for ref in self._book.refs(model_id) or ()]
 
-    def project(self, model_id: str) -> bool:
+    def corrected(self, model_id: str, metadata: ModelMetadata) -> ModelMetadata:
+        """The record as it should be: the same one, unless it is behind."""
+        if not self.is_behind(model_id, metadata):
+            return metadata
+        return metadata.with_values({_FIELD: self._book.refs(model_id)})
+
+    def project(self, model_id: str, metadata: ModelMetadata) -> bool:
         """Put the bindings into a record again; False when it cannot be written now (that is logged, not raised)."""
-        metadata, _ = self._read(model_id)
         try:
-            row = self._commit(model_id, metadata.with_values({"dependency_bindings": self._book.refs(model_id)}), None)
+            row = self._commit(model_id, self.corrected(model_id, metadata), None)
         except LibraryUnwritable as error:
             log.warning("library.bindings_not_recorded", model_id=model_id, reason=error.message)
             return False
@@ -172,6 +177,7 @@ class DependencyStore:
         return row
 
 
+_FIELD = "dependency_bindings"
 _REF = set(DependencyBindingRef.model_fields)
 _CONTENT = ("profile_hash", "environment_kind")
 

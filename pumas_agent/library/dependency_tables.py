@@ -126,17 +126,15 @@ class DependencyTables:
 
     def put_binding(self, row: BindingRow, old: BindingRow | None, actor: str) -> None:
         """Store a binding in place of the `old` one, and what happened to it."""
-        self._connection.execute(
-            "INSERT INTO model_dependency_bindings"
-            " (binding_id, model_id, profile_id, profile_version, binding_kind, backend_key, platform_selector,"
-            " status, priority, attached_by, attached_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (binding_id) DO UPDATE SET profile_id = excluded.profile_id,"
-            " profile_version = excluded.profile_version, binding_kind = excluded.binding_kind,"
-            " backend_key = excluded.backend_key, platform_selector = excluded.platform_selector,"
-            " status = excluded.status, priority = excluded.priority, attached_by = excluded.attached_by,"
-            " attached_at = excluded.attached_at",
-            astuple(row),
-        )
+        if old is None:
+            self._connection.execute(
+                "INSERT INTO model_dependency_bindings"
+                " (binding_id, model_id, profile_id, profile_version, binding_kind, backend_key, platform_selector,"
+                " status, priority, attached_by, attached_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                astuple(row),
+            )
+        else:
+            self._update_binding(row, old)
         self._connection.execute(
             "INSERT INTO dependency_binding_history"
             " (binding_id, model_id, actor, action, old_value_json, new_value_json, reason)"
@@ -151,6 +149,29 @@ class DependencyTables:
                 "status-changed" if old and old.status != row.status else None,
             ),
         )
+
+    def _update_binding(self, row: BindingRow, old: BindingRow) -> None:
+        self._connection.execute(
+            "UPDATE model_dependency_bindings SET binding_kind = ?, backend_key = ?, platform_selector = ?, status = ?,"
+            " priority = ?, attached_by = ?, attached_at = ? WHERE binding_id = ?",
+            (
+                row.binding_kind,
+                row.backend_key,
+                row.platform_selector,
+                row.status,
+                row.priority,
+                row.attached_by,
+                row.attached_at,
+                row.binding_id,
+            ),
+        )
+        # Only when it is another: a binding that another program made to a profile which is not there can go all the
+        # same, and SQLite looks for the profile when the columns are as much as named.
+        if (row.profile_id, row.profile_version) != (old.profile_id, old.profile_version):
+            self._connection.execute(
+                "UPDATE model_dependency_bindings SET profile_id = ?, profile_version = ? WHERE binding_id = ?",
+                (row.profile_id, row.profile_version, row.binding_id),
+            )
 
 
 def _json(row: BindingRow) -> str:

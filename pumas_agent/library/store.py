@@ -315,10 +315,11 @@ class ModelStore:
                 directory = self.layout.directory(model_id)
                 signature = self.layout.signature(directory)
                 metadata, _ = self.read(model_id)
-                if self.dependencies.is_behind(model_id, metadata) and self.dependencies.project(model_id):
+                is_behind = self.dependencies.is_behind(model_id, metadata)
+                if is_behind and self.dependencies.project(model_id, metadata):
                     outcome.changed.append(model_id)
                     continue
-                row = project(model_id, directory, metadata)
+                row = project(model_id, directory, self.dependencies.corrected(model_id, metadata))
             except ModelNotFound:
                 continue  # gone since the scan
             except (MetadataUnreadable, InvalidModelId, OSError) as error:
@@ -326,7 +327,7 @@ class ModelStore:
                 continue
             if signature is not None:
                 rows.append(row)
-                signatures.append((model_id, signature))
+                signatures += [] if is_behind else [(model_id, signature)]  # what is behind is read by the next scan
         known = self._index.signatures_of(row.id for row in rows)
         stamped = [(model_id, signature) for model_id, signature in signatures if known.get(model_id) != signature]
         changed = [row for row in rows if self._index.row(row.id) != row]

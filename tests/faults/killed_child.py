@@ -79,7 +79,6 @@ def prepare(store: ModelStore, action: str, model_id: str, key: str) -> Callable
         return lambda: store.create(model_id, ModelMetadata(notes=key, tags=[f"new{key}"]))
     if not there:
         store.create(model_id, ModelMetadata(notes="first"))
-    store.update(model_id, lambda record: record.model_copy(update={"notes": f"before {key}", "tags": [f"old{key}"]}))
     if action in {"bind", "unbind"}:
         store.dependencies.put_profile(ProfileRow("p", 1, "hash", "container", "{}", "2026"))
         binding = BindingRow(key, model_id, "p", 1, "runtime", None, None, ACTIVE, 100, "me", "2026")
@@ -87,6 +86,7 @@ def prepare(store: ModelStore, action: str, model_id: str, key: str) -> Callable
             store.dependencies.put_binding(binding, "me")
             binding = replace(binding, status=DEPRECATED)
         return lambda: store.dependencies.put_binding(binding, "me")
+    store.update(model_id, lambda record: record.model_copy(update={"notes": f"before {key}", "tags": [f"old{key}"]}))
     if action == "remove":
         return lambda: store.remove(model_id)
     return lambda: store.update(

@@ -341,6 +341,33 @@ async def test_a_record_that_could_not_be_replaced_catches_up(
     assert (await agent.row(TINY))["dependency_bindings"] == [ref]
 
 
+async def test_a_record_that_cannot_be_put_right_now_is_put_right_later(
+    agent: "Parts", bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row says what holds meanwhile, no look after that writes anything, and none gives up."""
+    await agent.registered(bundle)
+    await profile(agent)
+    await bind(agent)
+    refs = agent.record(TINY)["dependency_bindings"]
+    agent.edit(TINY, dependency_bindings=None, notes="mine")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dependency_store, "staged_json", fail)
+        await agent.call("reconcile")
+        row, before = await agent.row(TINY), await agent.written()
+        await agent.call("reconcile")
+        assert await agent.written() == before
+
+    assert (row["dependency_bindings"], row["notes"]) == (refs, "mine")
+    assert agent.record(TINY)["dependency_bindings"] is None
+    assert len((await needs(agent))["bindings"]) == 1
+    await agent.call("reconcile")
+    assert (agent.record(TINY)["dependency_bindings"], agent.record(TINY)["notes"]) == (refs, "mine")
+
+
 async def test_the_record_repeats_the_bindings_and_does_not_make_them(agent: "Parts", bundle: Path) -> None:
     """What somebody writes there is put right at the next look; other fields of theirs stay."""
     await agent.registered(bundle)
@@ -509,6 +536,7 @@ async def test_the_audit_sees_what_another_program_stored(agent: "Parts", tmp_pa
         ("d", "unknown_profile", None),
     }
     assert answer["validation_state"] == "invalid_profile"
+    assert (await unbind(parts, "d", LLM))["changed"]
     assert [binding["validation_state"] for binding in later["bindings"] if binding["binding_id"] == "c"] == [
         "profile_conflict"
     ]
