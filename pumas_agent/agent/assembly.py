@@ -91,6 +91,8 @@ async def assemble(
         observe_library=observe_library,
         holds=(holds := Holds(release)),
     )
+    dependencies = DependencyKeeper(library)
+    await dependencies.prepare()
     return Parts(
         library=library,
         refresher=refresher,
@@ -102,5 +104,5 @@ async def assemble(
         absences=absences,
         holds=holds,
         alerts=alerts,
-        dependencies=DependencyKeeper(library),
+        dependencies=dependencies,
     )

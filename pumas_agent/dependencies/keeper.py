@@ -22,6 +22,7 @@ from pumas_agent.contracts.dependencies import (
 from pumas_agent.contracts.errors import DependencyBindingNotFound, InvalidParams, ModelNotFound
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.dependencies.checks import check_binding, key_of
+from pumas_agent.dependencies.profiles import stored_profile
 from pumas_agent.dependencies.resolution import resolve_requirements
 from pumas_agent.dependencies.spec import parse_spec
 from pumas_agent.library import ACTIVE, DEPRECATED, BindingRow, CatalogEntry, Library, ModelStore, ProfileRow
@@ -33,6 +34,10 @@ class DependencyKeeper:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._book = library.catalog.dependencies
+
+    async def prepare(self) -> None:
+        """Parse what is stored, once and off the event loop, on which descriptors are prepared from it."""
+        await self._library.read(lambda _: [stored_profile(row) for row in self._book.profiles()])
 
     async def upsert_profile(self, params: DependencyProfileParams) -> DependencyProfile:
         """Store a profile under its id and version. Once stored it never changes; storing it again changes nothing.
@@ -135,6 +140,7 @@ def _store_profile(store: ModelStore, params: DependencyProfileParams) -> Depend
     spec = parse_spec(params.spec, kind)
     row = ProfileRow(params.profile_id.strip(), params.profile_version, spec.hash, kind, spec.text, utc_now())
     created = store.dependencies.put_profile(row)
+    stored_profile(row)  # parsed here, as in `prepare`
     return DependencyProfile(
         profile_id=row.profile_id,
         profile_version=row.profile_version,

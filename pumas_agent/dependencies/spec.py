@@ -93,7 +93,8 @@ def _packages(value: object, *, strict: bool) -> list[dict[str, Any]]:
     given = _list(value, "python_packages")
     if strict and len(given) > MOST_PACKAGES:
         raise _invalid("python_packages", f"has more than {MOST_PACKAGES} packages")
-    packages: list[dict[str, Any]] = []
+    packages: dict[str, dict[str, Any]] = {}
+    """Each by all that is said of it: exact duplicates are one."""
     versions: dict[str, str] = {}
     for position, item in enumerate(given):
         field = f"python_packages[{position}]"
@@ -101,9 +102,8 @@ def _packages(value: object, *, strict: bool) -> list[dict[str, Any]]:
         name, version = package["name"], package["version"]
         if versions.setdefault(name, version) != version:
             raise _invalid(field, f"pins {name} to {version}, and another entry to {versions[name]}")
-        if package not in packages:
-            packages.append(package)
-    return sorted(packages, key=lambda package: (package["name"], package["version"]))
+        packages.setdefault(json.dumps(package, sort_keys=True), package)
+    return sorted(packages.values(), key=lambda package: (package["name"], package["version"]))
 
 
 def _package(item: object, field: str, *, strict: bool) -> dict[str, Any]:
@@ -191,4 +191,5 @@ def _texts(value: object, field: str) -> list[str]:
 
 
 def _invalid(field: str, why: str) -> InvalidDependencyProfile:
+    field = field.encode("utf-8", "backslashreplace").decode("utf-8")  # keys of a stranger are in it
     return InvalidDependencyProfile(f"Validation error for {field}: {field} {why}", data={"field": field})

@@ -40,6 +40,10 @@ class DependencyBook:
         for row in self._of_model.pop(model_id, ()):
             self._bindings.pop(row.binding_id, None)
 
+    def profiles(self) -> list[ProfileRow]:
+        """All profiles."""
+        return list(self._profiles.values())
+
     def profile(self, profile_id: str, version: int) -> ProfileRow | None:
         """One profile."""
         return self._profiles.get((profile_id, version))

@@ -24,6 +24,7 @@ from pumas_agent.contracts.errors import (
 )
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
 from pumas_agent.demo.snapshot import snapshot
+from pumas_agent.dependencies import profiles
 from pumas_agent.library import Library, dependency_store
 
 if TYPE_CHECKING:
@@ -395,6 +396,27 @@ async def test_an_index_that_knows_of_no_binding_leaves_what_a_record_says(agent
 
     assert agent.record(LLM)["dependency_bindings"][0].items() >= ref.items()
     assert (await needs(agent, LLM))["validation_state"] == "resolved"
+
+
+async def test_profiles_are_parsed_before_anybody_asks(
+    agent: "Parts", bundle: Path, judge: "HeldJudge", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law 9: not on the event loop, on which descriptors are prepared; also those that were there at the start."""
+    await agent.registered(bundle)
+    await profile(agent)
+    await bind(agent)
+    await asyncio.to_thread(agent.library.close)
+    profiles.stored_profile.cache_clear()
+    library = await asyncio.to_thread(Library.open, agent.root, "agent")
+    parts = type(agent)(library, judge)
+    await parts.start()
+    await profile(parts, "q")
+    monkeypatch.setattr(profiles, "parse_spec", None)  # calling it would fail
+
+    await bind(parts, name="q", backend_key="diffusers")
+
+    assert [binding["profile_id"] for binding in (await needs(parts))["bindings"]] == ["p", "q"]
+    await asyncio.to_thread(library.close)
 
 
 # --- what a runtime is told ------------------------------------------------------------------------------------------

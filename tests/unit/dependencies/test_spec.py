@@ -148,6 +148,9 @@ def test_overrides_take_no_other_modality() -> None:
         (spec(package("torch"), pin_policy={"required_packages": ["torch"]}), "pin_policy.required_packages[0]"),
         (spec(package("torch"), binding_modality_overrides=[1]), "binding_modality_overrides"),
         (spec(package("torch"), binding_modality_overrides={"b": 1}), "binding_modality_overrides.b"),
+        (spec(package("torch") | {"\ud800": 1}), "python_packages[0].\\ud800"),
+        (spec(package("torch", source="\ud800")), "spec"),
+        (spec(package("torch"), binding_modality_overrides={"\ud800": 1}), "binding_modality_overrides.\\ud800"),
         (spec(package("torch"), note=float("nan")), "spec"),
         (spec(package("torch"), note="\ud800"), "spec"),
         (spec(*(package(f"p{number}") for number in range(MOST_PACKAGES + 1))), "python_packages"),
@@ -163,6 +166,7 @@ def test_what_breaks_a_rule_is_refused_by_the_name_of_its_field(broken: object, 
 
     assert error.value.data["field"] == field
     assert error.value.message.startswith(f"Validation error for {field}: ")
+    assert error.value.message.encode()  # it can be sent
 
 
 def test_what_is_stored_already_is_read_with_keys_that_nobody_knows() -> None:
