@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from pumas_agent.bundles import FindingCode
@@ -82,6 +83,19 @@ def test_every_exit_code_is_in_the_reference() -> None:
 def test_every_command_is_in_the_reference() -> None:
     """And the reference has no other."""
     assert _page_headings("cli.md")[1:] == [f"pumas-agent {name}" for name in program.commands]
+
+
+def test_every_part_of_a_command_is_in_the_reference() -> None:
+    """Under the command that it is a part of, with its usage."""
+    page = (REFERENCE / "cli.md").read_text()
+    parts = {
+        f"{name} {part}"
+        for name, command in program.commands.items()
+        if isinstance(command, click.Group)
+        for part in command.commands
+    }
+
+    assert {part for part in parts if f"Usage: pumas-agent {part} " in page} == parts != set()
 
 
 def test_every_finding_is_in_the_reference() -> None:

@@ -149,8 +149,11 @@ without. See [exit codes](exit-codes.md).""",
     for name, command in program.commands.items():
         context = click.Context(command, info_name=name, parent=root, terminal_width=_HELP_WIDTH)
         parts += [f"## `pumas-agent {name}`", _block(command.get_help(context))]
-        for inner_name, inner in command.commands.items() if isinstance(command, click.Group) else ():
-            parts.append(_block(inner.get_help(click.Context(inner, info_name=inner_name, parent=context))))
+        if isinstance(command, click.Group):
+            parts += [
+                _block(part.get_help(click.Context(part, info_name=own, parent=context, terminal_width=_HELP_WIDTH)))
+                for own, part in command.commands.items()
+            ]
     return _page(parts)
 
 

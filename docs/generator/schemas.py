@@ -13,6 +13,7 @@ from pydantic_core.core_schema import CoreSchema
 
 from pumas_agent.contracts import (
     bundles,
+    dependencies,
     descriptor,
     discovery,
     errors,
@@ -35,6 +36,8 @@ _FILES: dict[str, type[BaseModel]] = {
     "execution-descriptor": descriptor.ModelExecutionDescriptor,
     "descriptor-batch": descriptor.DescriptorBatch,
     "refusal": descriptor.Refusal,
+    "dependency-requirements": dependencies.DependencyRequirementsResolution,
+    "pin-audit": dependencies.PinAudit,
     "bundle-report": bundles.BundleReport,
     "discovery-report": discovery.DiscoveryReport,
     "model-import-result": imports.ModelImportResult,

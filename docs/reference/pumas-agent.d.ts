@@ -119,6 +119,31 @@ export type AssetValidationState =
   | "degraded"
   | "invalid";
 
+/** Which model needs which profile, and when. */
+export interface BindParams {
+  model_id: string;
+  profile_id: string;
+  profile_version: number;
+  binding_kind?: string;
+  /** Any backend when null. */
+  backend_key?: string | null;
+  /** Platforms, separated by `,` or `|`; any when null or `*`. */
+  platform_selector?: string | null;
+  priority?: number;
+  /** Made from the model, the profile, the kind, the backend and the selector when null. */
+  binding_id?: string | null;
+  attached_by?: string;
+}
+
+/** What came of binding or unbinding. */
+export interface BindingChange {
+  binding: DependencyBinding;
+  /** False when it was so before; then nothing was written. */
+  changed: boolean;
+  /** What an audit finds wrong with this binding. */
+  issues: PinIssue[];
+}
+
 /** A link of ours that leads nowhere. A model that has this place gets a new link there, else it is removed. */
 export interface BrokenLink {
   target_path: string;
@@ -288,6 +313,22 @@ export interface DeleteResult {
   kept_files: string[];
 }
 
+/** A binding as it is stored. */
+export interface DependencyBinding {
+  binding_id: string;
+  model_id: string;
+  profile_id: string;
+  profile_version: number;
+  binding_kind: string;
+  backend_key: string | null;
+  platform_selector: string | null;
+  /** `active`, or `deprecated` when it no longer applies. */
+  status: string;
+  priority: number;
+  attached_by: string | null;
+  attached_at: string;
+}
+
 /** Projection of an active binding row; the row is the truth. */
 export interface DependencyBindingRef {
   binding_id: string;
@@ -299,11 +340,78 @@ export interface DependencyBindingRef {
   [key: string]: unknown;
 }
 
+/** One binding that applies, and what its profile asks for. */
+export interface DependencyBindingRequirements {
+  binding_id: string;
+  profile_id: string;
+  profile_version: number;
+  profile_hash: string | null;
+  backend_key: string | null;
+  platform_selector: string | null;
+  environment_kind: string | null;
+  /** Names the environment to make or to use again; null unless resolved. */
+  env_id: string | null;
+  validation_state: DependencyValidationState;
+  validation_errors: DependencyValidationError[];
+  requirements: DependencyRequirement[];
+}
+
+/** What can be wrong with requirements. */
+export type DependencyErrorCode =
+  | "declared_bindings_unresolved"
+  | "unknown_profile"
+  | "invalid_profile"
+  | "unpinned_dependency"
+  | "modality_resolution_unknown"
+  | "profile_conflict";
+
+/** What an error is about: the whole answer, or one binding. */
+export type DependencyErrorScope =
+  | "top_level"
+  | "binding";
+
 /** For which platform and backend. */
 export interface DependencyParams {
   model_id: string;
+  /** Such as `linux` or `linux-x86_64`; this machine when null. */
   platform_context?: string | null;
+  /** Any backend when null. */
   backend_key?: string | null;
+}
+
+/** A stored profile. What is stored under an id and a version never changes. */
+export interface DependencyProfile {
+  profile_id: string;
+  profile_version: number;
+  profile_hash: string;
+  environment_kind: string;
+  /** False when the very same profile was stored before. */
+  created: boolean;
+}
+
+/** A profile to store: a set of pinned packages with a name and a version. */
+export interface DependencyProfileParams {
+  profile_id: string;
+  profile_version: number;
+  environment_kind: string;
+  /** `python_packages`, `pin_policy`, `binding_modality_overrides`. */
+  spec: Record<string, unknown>;
+  /** Ignored: the hash is always worked out here. */
+  profile_hash?: string | null;
+}
+
+/** One package, pinned. What a profile does not say of it is left out. */
+export interface DependencyRequirement {
+  kind: string;
+  name: string;
+  exact_pin: string;
+  index_url?: string | null;
+  extra_index_urls?: string[];
+  markers?: string | null;
+  python_requires?: string | null;
+  platform_constraints?: string[];
+  hashes?: string[];
+  source?: string | null;
 }
 
 /** What packages a model needs on a platform. */
@@ -312,9 +420,19 @@ export interface DependencyRequirementsResolution {
   platform_key: string;
   backend_key: string | null;
   dependency_contract_version: number;
+  /** The worst of the bindings that apply. */
   validation_state: DependencyValidationState;
-  validation_errors: Record<string, unknown>[];
-  bindings: Record<string, unknown>[];
+  validation_errors: DependencyValidationError[];
+  bindings: DependencyBindingRequirements[];
+}
+
+/** One thing that is wrong. Every key is always there. */
+export interface DependencyValidationError {
+  code: DependencyErrorCode;
+  scope: DependencyErrorScope;
+  binding_id: string | null;
+  field: string | null;
+  message: string;
 }
 
 /** How well requirements could be resolved, from best to worst. */
@@ -1145,6 +1263,27 @@ export type PathKind =
   | "ambiguous"
   | "unsupported";
 
+/** What the audit looked at, and what it found. */
+export interface PinAudit {
+  /** Models with active bindings. */
+  models: number;
+  /** Active bindings. */
+  bindings: number;
+  issues: PinIssue[];
+}
+
+/** A binding whose profile does not say exactly which packages it needs. */
+export interface PinIssue {
+  model_id: string;
+  binding_id: string;
+  profile_id: string;
+  profile_version: number;
+  code: DependencyErrorCode;
+  message: string;
+  /** A line for the profile, with the version to fill in. */
+  suggestion: string | null;
+}
+
 /** Where a bundle is, and whether it is the one that was registered. */
 export interface PlaceExplanation {
   /** Where it is looked for; null when the record names no absolute path. */
@@ -1447,6 +1586,13 @@ export interface Thawed {
   thawed: boolean;
 }
 
+/** Which binding of which model no longer applies. */
+export interface UnbindParams {
+  model_id: string;
+  binding_id: string;
+  actor?: string;
+}
+
 /** What unregistering removed: the registry artifact, never a file of the bundle. */
 export interface UnregisterResult {
   success: boolean;
@@ -1550,6 +1696,12 @@ export type ErrorCode =
   | "asset_not_valid"
   | "descriptor_not_usable"
   | "asset_unresponsive"
+  | "invalid_dependency_profile"
+  | "invalid_dependency_pin"
+  | "dependency_profile_version_immutable"
+  | "dependency_profile_not_found"
+  | "dependency_binding_not_found"
+  | "dependency_binding_taken"
   | "library_busy"
   | "library_unavailable"
   | "library_offline"
@@ -1637,6 +1789,14 @@ export interface Methods {
   set_model_link_exclusion: { params: LinkExclusionParams; result: LinkExclusionSet };
   /** The models that are left out of an application's mapping. */
   get_link_exclusions: { params: AppParams; result: LinkExclusions };
+  /** Store a set of pinned packages under an id and a version, once and for all. */
+  upsert_dependency_profile: { params: DependencyProfileParams; result: DependencyProfile };
+  /** Say that a model needs a profile. */
+  bind_model_dependency: { params: BindParams; result: BindingChange };
+  /** Say that a binding no longer applies; it stays, deprecated, with its history. */
+  unbind_model_dependency: { params: UnbindParams; result: BindingChange };
+  /** Which bindings do not say exactly which packages are needed. */
+  audit_dependency_pin_compliance: { params: NoParams; result: PinAudit };
   /** Who is there, and what it can do. */
   "agent.hello": { params: HelloParams; result: Hello };
   /** Give up another request of the same connection. */

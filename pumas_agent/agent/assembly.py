@@ -6,6 +6,7 @@ from typing import Any
 
 from pumas_agent.contracts.errors import AssetUnresponsive, PumasError
 from pumas_agent.contracts.health import AlertCode
+from pumas_agent.dependencies import DependencyKeeper
 from pumas_agent.execution import DescriptorResolver
 from pumas_agent.health import (
     LIBRARY,
@@ -106,11 +107,12 @@ async def assemble(
         holds=(holds := Holds(release)),
     )
     importer = OwnedImporter(library, judge.judge)
-    bound_models = await library.read(lambda index: index.bound_models())
+    dependencies = DependencyKeeper(library)
+    await dependencies.prepare()
     return Parts(
         library=library,
         refresher=refresher,
-        resolver=DescriptorResolver(library, refresher, alerts, bound_models=bound_models),
+        resolver=DescriptorResolver(library, refresher, alerts),
         finder=BundleFinder(library.catalog, library.layout.root, judge.judge, policy.search_roots),
         registrar=ExternalRegistrar(library, judge.judge),
         classifier=Classifier(judge.judge),
@@ -123,5 +125,5 @@ async def assemble(
         holds=holds,
         mapping=MappingService(library, mapping_configs),
         alerts=alerts,
-        bound_models=bound_models,
+        dependencies=dependencies,
     )

@@ -11,6 +11,7 @@ from pumas_agent.cli.backup import backup, restore
 from pumas_agent.cli.classify import classify
 from pumas_agent.cli.delete import delete
 from pumas_agent.cli.demo import demo
+from pumas_agent.cli.deps import deps
 from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
 from pumas_agent.cli.edit import edit
@@ -87,6 +88,7 @@ for command in (
     delete,
     validate,
     verify,
+    deps,
     reconcile,
     reindex,
     thaw,

@@ -243,6 +243,50 @@ class AssetUnresponsive(PumasError):
     exit_code = 1
 
 
+# --- dependencies --------------------------------------------------------------------------------------------------
+
+
+class InvalidDependencyProfile(PumasError):
+    """The specification of a dependency profile breaks a rule; `data.field` says where."""
+
+    code = "invalid_dependency_profile"
+    rpc_code = -32005
+
+
+class InvalidDependencyPin(InvalidDependencyProfile):
+    """A package of a dependency profile has no exact version."""
+
+    code = "invalid_dependency_pin"
+
+
+class DependencyProfileImmutable(PumasError):
+    """Another dependency profile is stored under that id and version: it is never replaced."""
+
+    code = "dependency_profile_version_immutable"
+    rpc_code = -32005
+
+
+class DependencyProfileNotFound(PumasError):
+    """No dependency profile of that id and version."""
+
+    code = "dependency_profile_not_found"
+    rpc_code = -32005
+
+
+class DependencyBindingNotFound(PumasError):
+    """The model has no dependency binding of that id."""
+
+    code = "dependency_binding_not_found"
+    rpc_code = -32005
+
+
+class DependencyBindingTaken(PumasError):
+    """Another model has a dependency binding of that id."""
+
+    code = "dependency_binding_taken"
+    rpc_code = -32005
+
+
 # --- the library and the agent -------------------------------------------------------------------------------------
 
 

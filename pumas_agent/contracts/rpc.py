@@ -13,7 +13,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, FailFast, Field
 
 from pumas_agent.contracts.classification import ClassificationReport, ClassifyParams
-from pumas_agent.contracts.dependencies import DependencyRequirementsResolution
+from pumas_agent.contracts.dependencies import (
+    BindingChange,
+    BindParams,
+    DependencyProfile,
+    DependencyProfileParams,
+    DependencyRequirementsResolution,
+    PinAudit,
+    UnbindParams,
+)
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.explanation import ModelExplanation
@@ -123,8 +131,10 @@ class DescriptorBatchParams(Contract):
 class DependencyParams(ModelParams):
     """For which platform and backend."""
 
-    platform_context: str | None = None
-    backend_key: str | None = None
+    platform_context: str | None = Field(
+        default=None, max_length=128, description="Such as `linux` or `linux-x86_64`; this machine when null."
+    )
+    backend_key: str | None = Field(default=None, max_length=128, description="Any backend when null.")
 
 
 class FilterParams(Contract):
@@ -417,6 +427,30 @@ METHODS: dict[str, MethodContract] = {
             LinkExclusions,
             Access.READ,
             "The models that are left out of an application's mapping.",
+        ),
+        MethodContract(
+            "upsert_dependency_profile",
+            DependencyProfileParams,
+            DependencyProfile,
+            Access.WRITE,
+            "Store a set of pinned packages under an id and a version, once and for all.",
+        ),
+        MethodContract(
+            "bind_model_dependency", BindParams, BindingChange, Access.WRITE, "Say that a model needs a profile."
+        ),
+        MethodContract(
+            "unbind_model_dependency",
+            UnbindParams,
+            BindingChange,
+            Access.WRITE,
+            "Say that a binding no longer applies; it stays, deprecated, with its history.",
+        ),
+        MethodContract(
+            "audit_dependency_pin_compliance",
+            NoParams,
+            PinAudit,
+            Access.READ,
+            "Which bindings do not say exactly which packages are needed.",
         ),
         MethodContract("agent.hello", HelloParams, Hello, Access.READ, "Who is there, and what it can do."),
         MethodContract(

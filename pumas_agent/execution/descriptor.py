@@ -6,18 +6,18 @@ from pumas_agent.contracts.bundles import AssetValidationError, SecurityTier
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor, Refusal
 from pumas_agent.contracts.errors import AssetNotValid
 from pumas_agent.dependencies import resolve_requirements
-from pumas_agent.library import CatalogEntry
+from pumas_agent.library import CatalogEntry, DependencyBook
 from pumas_agent.upkeep import Verdict
 
 _SAFE = (".safetensors", ".gguf", ".onnx")
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 
 
-def descriptor_of(entry: CatalogEntry, verdict: Verdict, *, has_bindings: bool) -> ModelExecutionDescriptor:
-    """The descriptor of a valid asset."""
+def descriptor_of(entry: CatalogEntry, verdict: Verdict, book: DependencyBook) -> ModelExecutionDescriptor:
+    """The descriptor of a valid asset. What is wrong with its dependencies stands in its dependencies alone."""
     report = verdict.report
     tier = report.security_tier if report else _tier_of_file(verdict.entry_path)
-    requirements = resolve_requirements(entry.id, has_bindings=has_bindings, backend=entry.recommended_backend)
+    requirements = resolve_requirements(entry, book, backend=entry.recommended_backend)
     return ModelExecutionDescriptor(
         model_id=entry.id,
         entry_path=verdict.entry_path,

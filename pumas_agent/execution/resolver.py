@@ -1,7 +1,8 @@
 """DescriptorResolver: answers to runtimes, true at the moment they are given (law 6).
 
 Owns the prepared answers. A lookup of an asset that has not changed is a comparison of its stat signature and a byte
-string made when its verdict was published; anything else waits for a judgement.
+string made when its verdict was published; anything else waits for a judgement. A commit on a model, of its dependency
+bindings too, replaces its entry in the catalog, and with it what was prepared from that.
 """
 
 import asyncio
@@ -40,13 +41,10 @@ class _Prepared:
 class DescriptorResolver:
     """Resolves descriptors. Belongs to the event loop."""
 
-    def __init__(
-        self, library: Library, refresher: Refresher, alerts: AlertBook, *, bound_models: frozenset[str]
-    ) -> None:
+    def __init__(self, library: Library, refresher: Refresher, alerts: AlertBook) -> None:
         self._library = library
         self._refresher = refresher
         self._alerts = alerts
-        self._bound_models = bound_models
         self._prepared: dict[str, _Prepared] = {}
 
     def at_once(self, model_id: str) -> bytes | None:
@@ -117,7 +115,7 @@ class DescriptorResolver:
             raise refusal_of(verdict, self._alerts.since(entry.id, BUNDLE_CODES) if was_valid_once else None)
         prepared = self._prepared.get(entry.id)
         if prepared is None or prepared.entry is not entry or prepared.verdict is not verdict:
-            descriptor = descriptor_of(entry, verdict, has_bindings=entry.id in self._bound_models)
+            descriptor = descriptor_of(entry, verdict, self._library.catalog.dependencies)
             prepared = _Prepared(entry, verdict, descriptor, descriptor.model_dump_json().encode())
             self._prepared[entry.id] = prepared
         return prepared

@@ -1,6 +1,8 @@
 """The library root and its index: the only part that writes to the library."""
 
 from pumas_agent.library.catalog import PARTIAL_SOURCE, Catalog, CatalogEntry, json_object
+from pumas_agent.library.dependency_book import DependencyBook
+from pumas_agent.library.dependency_tables import ACTIVE, DEPRECATED, BindingRow, ProfileRow
 from pumas_agent.library.files import read_json
 from pumas_agent.library.index import IndexReader, IndexWriter, cursor_of, search_query
 from pumas_agent.library.layout import LibraryLayout
@@ -19,11 +21,15 @@ from pumas_agent.library.search import find, names_holding
 from pumas_agent.library.store import IndexOutcome, LibraryChanges, ModelStore
 
 __all__ = [
+    "ACTIVE",
+    "DEPRECATED",
     "MODEL_EXTENSIONS",
     "PARTIAL_SOURCE",
     "PARTIAL_SUFFIXES",
+    "BindingRow",
     "Catalog",
     "CatalogEntry",
+    "DependencyBook",
     "IndexOutcome",
     "IndexReader",
     "IndexWriter",
@@ -33,6 +39,7 @@ __all__ = [
     "LibraryLock",
     "LinkRegistry",
     "ModelStore",
+    "ProfileRow",
     "cursor_of",
     "find",
     "is_partial_download",

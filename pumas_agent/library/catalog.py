@@ -23,6 +23,7 @@ from pumas_agent.contracts.metadata import (
     StorageKind,
     absolute_or_none,
 )
+from pumas_agent.library.dependency_book import DependencyBook
 from pumas_agent.library.index import IndexRow
 from pumas_agent.library.names import folded_names, folded_words
 
@@ -56,6 +57,8 @@ class CatalogEntry:
     runtime_engine_hints: tuple[str, ...]
     requires_custom_code: bool
     match_source: str | None
+    modalities: tuple[str, ...]
+    """What goes in and what comes out."""
     agent: AgentFacts
     repo_id: str | None = None
     pipeline_tag: str | None = None
@@ -99,11 +102,13 @@ class CatalogEntry:
 class Catalog:
     """All models by id.
 
-    `generation` rises with each commit: it is the position of the newest event of the update feed.
+    `generation` rises with each commit: it is the position of the newest event of the update feed. `dependencies` has
+    what packages they need. A commit that changes something of a model, its bindings too, replaces its entry.
     """
 
     def __init__(self) -> None:
         self.generation = 0
+        self.dependencies = DependencyBook()
         self._entries: dict[str, CatalogEntry] = {}
         self._bundles: dict[str, CatalogEntry] = {}
         self._changes = 0
@@ -133,6 +138,7 @@ class Catalog:
         for model_id in model_ids:
             self._entries.pop(model_id, None)
             self._bundles.pop(model_id, None)
+            self.dependencies.forget(model_id)
         self._changes += 1
         self.generation = generation
 
@@ -195,6 +201,7 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         runtime_engine_hints=_strings(facts.get("runtime_engine_hints")),
         requires_custom_code=facts.get("requires_custom_code") is True,
         match_source=_string(facts.get("match_source")),
+        modalities=(*_strings(facts.get("input_modalities")), *_strings(facts.get("output_modalities"))),
         agent=_agent_facts(facts.get("agent")),
         repo_id=_string(facts.get("repo_id")),
         pipeline_tag=_word(facts.get("pipeline_tag")),

@@ -10,7 +10,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,17 @@ def write_json(path: Path, document: Mapping[str, Any], *, backup: Path | None =
     Raises:
         OSError: nothing was replaced, except when only the last step failed (the folder could not be flushed).
     """
+    with staged_json(path, document) as temporary:
+        place_json(temporary, path, backup=backup)
+
+
+@contextlib.contextmanager
+def staged_json(path: Path, document: Mapping[str, Any]) -> Iterator[Path]:
+    """A file beside `path` that holds `document`, flushed: `place_json` puts it in place. Without that it goes again.
+
+    Raises:
+        OSError: it could not be written; nothing is left of it.
+    """
     text = json.dumps(document, indent=2, ensure_ascii=False)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
@@ -87,13 +98,21 @@ def write_json(path: Path, document: Mapping[str, Any], *, backup: Path | None =
             file.write(text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
-        if backup is not None:
-            _keep_previous(path, backup)
-        temporary.replace(path)
-    except BaseException:
+        yield temporary
+    finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
-        raise
+
+
+def place_json(staged: Path, path: Path, *, backup: Path | None = None) -> None:
+    """Let a staged file take the place of `path`, durably. The previous file becomes `backup`.
+
+    Raises:
+        OSError: nothing was replaced, except when only the last step failed (the folder could not be flushed).
+    """
+    if backup is not None:
+        _keep_previous(path, backup)
+    staged.replace(path)
     sync_directory(path.parent)
 
 

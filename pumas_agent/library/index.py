@@ -16,6 +16,7 @@ from urllib.parse import quote
 from pumas_agent.contracts.errors import LibraryNewer, LibraryUnavailable, LibraryUnwritable
 from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope, UpdateEvent, UpdateFeed
 from pumas_agent.library.backup import attach, back_up, restore
+from pumas_agent.library.dependency_tables import DependencyTables
 from pumas_agent.library.migrations import SEARCH_COLUMNS, migrate, search_rows_sql, unknown_migrations
 from pumas_agent.library.references import forget_move, move_references, plan_move, planned_moves
 
@@ -48,6 +49,7 @@ class IndexReader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.dependencies = DependencyTables(connection)
 
     @classmethod
     def open(cls, path: Path) -> "IndexReader":
@@ -144,11 +146,6 @@ class IndexReader:
         sql = "SELECT signature FROM agent_signatures WHERE model_id = ?"
         found = {model_id: self._connection.execute(sql, (model_id,)).fetchone() for model_id in model_ids}
         return {model_id: row[0] for model_id, row in found.items() if row is not None}
-
-    def bound_models(self) -> frozenset[str]:
-        """Models that have active dependency bindings."""
-        sql = "SELECT DISTINCT model_id FROM model_dependency_bindings WHERE status = 'active'"
-        return frozenset(model_id for (model_id,) in self._connection.execute(sql))
 
     def link_exclusions(self, app_id: str) -> frozenset[str]:
         """Models that are left out of an application's mapping."""
@@ -358,7 +355,7 @@ class IndexWriter(IndexReader):
             f" ON CONFLICT (id) DO UPDATE SET {assignments}",
             astuple(row),
         )
-        self._add_event(row.id, kind, row.updated_at)
+        self.add_event(row.id, kind, row.updated_at)
         return kind
 
     def delete(self, model_id: str) -> bool:
@@ -369,10 +366,13 @@ class IndexWriter(IndexReader):
         self._connection.execute("DELETE FROM agent_alerts WHERE model_id = ?", (model_id,))
         deleted = self._connection.execute("DELETE FROM models WHERE id = ?", (model_id,)).rowcount > 0
         if deleted:
-            self._add_event(model_id, ChangeKind.MODEL_REMOVED, None)
+            self.add_event(model_id, ChangeKind.MODEL_REMOVED, None)
         return deleted
 
-    def _add_event(self, model_id: str, kind: ChangeKind, revision: str | None) -> None:
+    def add_event(
+        self, model_id: str, kind: ChangeKind, revision: str | None, family: FactFamily = FactFamily.MODEL_RECORD
+    ) -> None:
+        """Say in the feed what happened to a model."""
         self._connection.execute(
             "INSERT INTO model_library_update_events"
             " (event_id, model_id, change_kind, fact_family, refresh_scope, producer_revision)"
@@ -381,7 +381,7 @@ class IndexWriter(IndexReader):
                 max(self.last_event_id() + 1, self._least_event_id),
                 model_id,
                 kind,
-                FactFamily.MODEL_RECORD,
+                family,
                 RefreshScope.SUMMARY_AND_DETAIL,
                 revision,
             ),
@@ -402,6 +402,10 @@ class IndexWriter(IndexReader):
     def put_signatures(self, signatures: Iterable[tuple[str, str]]) -> None:
         """Remember the stamps of files whose rows are now up to date."""
         self._connection.executemany("INSERT OR REPLACE INTO agent_signatures VALUES (?, ?)", signatures)
+
+    def delete_signature(self, model_id: str) -> None:
+        """Forget the stamp of a file that is about to change: until it is put again, the next scan reads that file."""
+        self._connection.execute("DELETE FROM agent_signatures WHERE model_id = ?", (model_id,))
 
     def put_alert(self, code: str, model_id: str, since: str) -> None:
         """Remember since when an alert stands."""

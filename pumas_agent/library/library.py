@@ -96,6 +96,7 @@ class Library:
                 return library
             undo.callback(writer.close)
             catalog = Catalog()
+            catalog.dependencies.load(writer.dependencies.profiles(), writer.dependencies.bindings())
             catalog.load(writer.rows(), writer.last_event_id())
             reader = IndexReader.open(layout.index_path)
             undo.callback(reader.close)
@@ -127,6 +128,7 @@ class Library:
         reader = IndexReader.open(layout.index_path) if in_use else IndexReader.open_at_rest(layout.index_path)
         catalog = Catalog()
         try:
+            catalog.dependencies.load(reader.dependencies.profiles(), reader.dependencies.bindings())
             rows = (replace(row, path=str(layout.root / row.id)) for row in reader.rows())
             catalog.load(rows, reader.last_event_id())
         except sqlite3.Error as error:

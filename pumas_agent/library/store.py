@@ -32,6 +32,7 @@ from pumas_agent.contracts.errors import (
 from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library.catalog import Catalog
+from pumas_agent.library.dependency_store import DependencyStore
 from pumas_agent.library.files import read_json, sync_directory, write_json
 from pumas_agent.library.index import IndexRow, IndexWriter
 from pumas_agent.library.layout import (
@@ -81,6 +82,7 @@ class ModelStore:
         self._index = index
         self._catalog = catalog
         self._opened = layout.index_identity()
+        self.dependencies = DependencyStore(layout, index, catalog, self.read)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -414,6 +416,7 @@ class ModelStore:
             if signature := self.layout.signature(target):
                 self._index.put_signatures([(new_id, signature)])
             self._index.forget_move(old_id)
+        self._catalog.dependencies.rename(old_id, new_id)
         self._catalog.remove([old_id], self._index.last_event_id())
         self._catalog.put([row], self._index.last_event_id())
         _remove_empty(self.layout.directory(old_id).parents[: old_id.count("/")])
@@ -543,7 +546,11 @@ class ModelStore:
                 directory = self.layout.directory(model_id)
                 signature = self.layout.signature(directory)
                 metadata, _ = self.read(model_id)
-                row = project(model_id, directory, metadata)
+                is_behind = self.dependencies.is_behind(model_id, metadata)
+                if is_behind and self.dependencies.project(model_id, metadata):
+                    outcome.changed.append(model_id)
+                    continue
+                row = project(model_id, directory, self.dependencies.corrected(model_id, metadata))
             except ModelNotFound:
                 continue  # gone since the scan
             except (MetadataUnreadable, InvalidModelId, OSError) as error:
@@ -551,7 +558,7 @@ class ModelStore:
                 continue
             if signature is not None:
                 rows.append(row)
-                signatures.append((model_id, signature))
+                signatures += [] if is_behind else [(model_id, signature)]  # what is behind is read by the next scan
         known = self._index.signatures_of(row.id for row in rows)
         stamped = [(model_id, signature) for model_id, signature in signatures if known.get(model_id) != signature]
         changed = [row for row in rows if self._index.row(row.id) != row]

@@ -8,7 +8,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pumas_agent import __version__
-from pumas_agent.contracts.dependencies import DEPENDENCY_CONTRACT_VERSION, DependencyRequirementsResolution
+from pumas_agent.contracts.dependencies import (
+    DEPENDENCY_CONTRACT_VERSION,
+    BindingChange,
+    BindParams,
+    DependencyProfile,
+    DependencyProfileParams,
+    DependencyRequirementsResolution,
+    PinAudit,
+    UnbindParams,
+)
 from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, DescriptorBatch
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.errors import AssetUnresponsive, MethodNotFound, ModelNotFound
@@ -50,7 +59,6 @@ from pumas_agent.contracts.rpc import (
     UpdatesParams,
 )
 from pumas_agent.contracts.verification import VerifyParams, VerifyReport
-from pumas_agent.dependencies import resolve_requirements
 from pumas_agent.execution import require_contract_version
 from pumas_agent.serving.explaining import Watching, explain, nobody_watches
 from pumas_agent.serving.library_methods import LibraryMethods
@@ -105,6 +113,10 @@ class Methods:
             "thaw": self.thaw,
             "hold_bundle": self.hold,
             "release_bundle": self.release,
+            "upsert_dependency_profile": self.upsert_profile,
+            "bind_model_dependency": self.bind,
+            "unbind_model_dependency": self.unbind,
+            "audit_dependency_pin_compliance": self.audit,
             "reconcile": self.reconcile,
             "rebuild_model_index": self.rebuild,
             **LibraryMethods(self._parts, self._forget).calls(),
@@ -135,14 +147,7 @@ class Methods:
 
     def requirements(self, params: DependencyParams, _request: Request) -> DependencyRequirementsResolution:
         """Of a model that is in the library."""
-        if self._parts.library.catalog.get(params.model_id) is None:
-            raise ModelNotFound(f"Model not found: {params.model_id}")
-        return resolve_requirements(
-            params.model_id,
-            has_bindings=params.model_id in self._parts.bound_models,
-            platform_context=params.platform_context,
-            backend=params.backend_key,
-        )
+        return self._parts.dependencies.resolve(params.model_id, params.platform_context, params.backend_key)
 
     # --- read ---------------------------------------------------------------------------------------------------
 
@@ -272,6 +277,24 @@ class Methods:
     async def rebuild(self, _params: NoParams, request: Request) -> ReindexReport:
         """All rows anew."""
         return await self._parts.reconciler.rebuild(request.progress)
+
+    # --- dependencies -------------------------------------------------------------------------------------------
+
+    async def upsert_profile(self, params: DependencyProfileParams, _request: Request) -> DependencyProfile:
+        """Once and for all."""
+        return await self._parts.dependencies.upsert_profile(params)
+
+    async def bind(self, params: BindParams, _request: Request) -> BindingChange:
+        """The next descriptor says so."""
+        return await self._parts.dependencies.bind(params)
+
+    async def unbind(self, params: UnbindParams, _request: Request) -> BindingChange:
+        """The next descriptor no longer says so."""
+        return await self._parts.dependencies.unbind(params)
+
+    async def audit(self, _params: NoParams, _request: Request) -> PinAudit:
+        """Of all bindings."""
+        return await self._parts.dependencies.audit()
 
     # --- agent --------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pumas_agent.dependencies import DependencyKeeper
 from pumas_agent.execution import DescriptorResolver
 from pumas_agent.health import AlertBook
 from pumas_agent.importing import BundleFinder, Classifier, ExternalRegistrar, OwnedImporter
@@ -30,4 +31,4 @@ class Parts:
     holds: Holds
     mapping: MappingService
     alerts: AlertBook
-    bound_models: frozenset[str]
+    dependencies: DependencyKeeper

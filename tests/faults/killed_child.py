@@ -12,19 +12,26 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from pumas_agent.contracts.metadata import ModelMetadata
-from pumas_agent.library import Library, ModelStore
+from pumas_agent.library import ACTIVE, DEPRECATED, BindingRow, Library, ModelStore, ProfileRow
+from pumas_agent.library import dependency_store as dependency_store_module
+from pumas_agent.library import dependency_tables as dependency_tables_module
 from pumas_agent.library import files as files_module
 from pumas_agent.library import index as index_module
 from pumas_agent.library import store as store_module
 
-_COMMIT_PATH = {store_module.__file__, files_module.__file__, index_module.__file__}
-_LOOKS_ONLY = {"_require_storable"}  # hundreds of lines that touch nothing
+_COMMIT_PATH = {
+    module.__file__
+    for module in (store_module, files_module, index_module, dependency_store_module, dependency_tables_module)
+}
+_LOOKS_ONLY = {"_require_storable", "order", "ref", "_json", "_text", "_optional", "_int"}  # many lines, no effect
 _SEAMS = {
     "open", "write", "flush", "fsync", "link", "replace", "rename", "unlink", "mkdir", "rmdir", "execute",
     "executemany", "close",
@@ -76,22 +83,47 @@ def _rename(store: ModelStore, model_id: str, key: str) -> Callable[[], object]:
     return lambda: store.rename(old, model_id, {"notes": key, "tags": [f"new{key}"]})
 
 
+def _adopt(store: ModelStore, model_id: str, key: str) -> Callable[[], object]:
+    if (store.layout.root / model_id / "metadata.json").exists():
+        store.move_to_trash(model_id)
+    staged = store.stage()
+    (staged / "weights.gguf").write_bytes(b"GGUF")
+    return lambda: store.adopt_staged(model_id, staged, ModelMetadata(notes=key, tags=[f"new{key}"]))
+
+
+def _bind(store: ModelStore, model_id: str, key: str, *, active: bool) -> Callable[[], object]:
+    if (store.layout.root / model_id / "metadata.json").exists():
+        store.remove(model_id)
+    store.create(model_id, ModelMetadata(notes="first"))
+    store.dependencies.put_profile(ProfileRow("p", 1, "hash", "container", "{}", "2026"))
+    binding = BindingRow(key, model_id, "p", 1, "runtime", None, None, ACTIVE, 100, "me", "2026")
+    if not active:
+        store.dependencies.put_binding(binding, "me")
+        binding = replace(binding, status=DEPRECATED)
+    return lambda: store.dependencies.put_binding(binding, "me")
+
+
+def _create(store: ModelStore, model_id: str, key: str) -> Callable[[], object]:
+    if (store.layout.root / model_id / "metadata.json").exists():
+        store.remove(model_id)
+    return lambda: store.create(model_id, ModelMetadata(notes=key, tags=[f"new{key}"]))
+
+
+_NEW: Mapping[str, Callable[[ModelStore, str, str], Callable[[], object]]] = {
+    "create": _create,
+    "rename": _rename,
+    "adopt": _adopt,
+    "bind": partial(_bind, active=True),
+    "unbind": partial(_bind, active=False),
+}
+"""Actions that begin with a model that is not there, or with a new one."""
+
+
 def prepare(store: ModelStore, action: str, model_id: str, key: str) -> Callable[[], object]:
     """Bring the model to where the action starts from, and give the action."""
-    there = (store.layout.root / model_id / "metadata.json").exists()
-    if action == "create":
-        if there:
-            store.remove(model_id)
-        return lambda: store.create(model_id, ModelMetadata(notes=key, tags=[f"new{key}"]))
-    if action == "rename":
-        return _rename(store, model_id, key)
-    if action == "adopt":
-        if there:
-            store.move_to_trash(model_id)
-        staged = store.stage()
-        (staged / "weights.gguf").write_bytes(b"GGUF")
-        return lambda: store.adopt_staged(model_id, staged, ModelMetadata(notes=key, tags=[f"new{key}"]))
-    if not there:
+    if action in _NEW:
+        return _NEW[action](store, model_id, key)
+    if not (store.layout.root / model_id / "metadata.json").exists():
         store.create(model_id, ModelMetadata(notes="first"))
     store.update(model_id, lambda record: record.model_copy(update={"notes": f"before {key}", "tags": [f"old{key}"]}))
     if action == "trash":

@@ -34,6 +34,9 @@ async def misfiled(agent: "Parts") -> Path:
         connection.execute("INSERT INTO model_metadata_baselines VALUES (?, 2, '{}', 'now', 'pumas-library')", (WRONG,))
 
     await agent.library.write(hang)
+    agent.library.catalog.dependencies.load(
+        *await agent.library.read(lambda index: (index.dependencies.profiles(), index.dependencies.bindings()))
+    )
     return folder
 
 
@@ -68,6 +71,8 @@ async def test_it_moves_with_everything_that_hangs_on_it(agent: "Parts", misfile
     assert not misfiled.parent.parent.exists()
     assert agent.library.catalog.ids() == {RIGHT}
     assert await hanging(agent) == [RIGHT] * 3
+    bound = agent.library.catalog.dependencies
+    assert ([row.binding_id for row in bound.active(RIGHT)], bound.active(WRONG)) == (["b"], ())
     record = agent.record(RIGHT)
     assert (record["model_id"], record["model_type"], record["notes"]) == (RIGHT, "llm", "mine")
     assert (await agent.resolve(RIGHT))["entry_path"] == str(agent.root / RIGHT / "w.gguf")

@@ -152,6 +152,50 @@ def test_a_model_that_is_killed_on_its_way_to_another_id_is_at_one_of_the_two(ro
     assert outcomes == {old_id, new_id}
 
 
+@pytest.mark.parametrize("action", ["bind", "unbind"])
+def test_a_binding_that_is_killed_at_any_moment_is_in_index_and_record_or_in_neither(
+    root: Path, killer: Killer, action: str
+) -> None:
+    """Of a binding the index is the truth: after a start the record says what it says, with one event for a change."""
+    model_id = f"diffusion/crash/{action}"
+    outcomes: set[bool] = set()
+
+    for point in range(1, 5000):
+        key = f"k{point}"
+        told = killer.kill(action, key, point)
+        assert told["killed"], f"{action} at moment {point} ended by itself"
+        _, events = state_after(root, model_id, told["before"])
+
+        bound, history, recorded = binding_of(root, model_id, key)
+        done = bound == (action == "bind")
+        assert bound == recorded, f"{action} killed at moment {point}"
+        assert history == ["binding_created"] * (done or action == "unbind") + ["binding_updated"] * (
+            done and action == "unbind"
+        )
+        assert events.count(ChangeKind.DEPENDENCY_BINDING_MODIFIED) == done
+        if told["reported"]:
+            assert done
+            break
+        outcomes.add(done)
+
+    assert told["reported"], f"{action} has more moments than were tried"
+    assert outcomes == {True, False}
+    assert point > 100
+
+
+def binding_of(root: Path, model_id: str, key: str) -> tuple[bool, list[str], bool]:
+    """Whether the index has it active, its history, and whether the record names it."""
+    connection = sqlite3.connect(root / "models.db")
+    status = connection.execute("SELECT status FROM model_dependency_bindings WHERE binding_id = ?", (key,)).fetchone()
+    history = connection.execute(
+        "SELECT action FROM dependency_binding_history WHERE binding_id = ? ORDER BY event_id", (key,)
+    ).fetchall()
+    connection.close()
+    record = json.loads((root / model_id / "metadata.json").read_text())
+    named = {ref["binding_id"] for ref in record["dependency_bindings"] or ()}
+    return status == ("active",), [row[0] for row in history], key in named
+
+
 _COMMITS = """
 import os, shutil, signal, sys
 from pathlib import Path

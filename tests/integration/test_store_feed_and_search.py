@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pumas_agent.contracts.metadata import ModelMetadata
+from pumas_agent.contracts.records import ChangeKind
 from pumas_agent.library import Library, ModelStore
 from pumas_agent.library.index import search_query
 
@@ -209,7 +210,7 @@ def test_a_limit_of_zero_means_a_hundred(library: Library, store: ModelStore) ->
     """Case feed-006."""
     with store._index.transaction():
         for _ in range(101):
-            store._index._add_event("x", "metadata_modified", None)  # type: ignore[arg-type]  # as it is stored
+            store._index.add_event("x", ChangeKind.METADATA_MODIFIED, None)
 
     feed = library._reader.updates_since(f"{CURSOR}0", 0)
 

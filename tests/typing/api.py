@@ -5,6 +5,14 @@ from typing import Any, assert_type
 
 from pumas_agent.client import AgentClient, AsyncAgentClient
 from pumas_agent.contracts.bundles import AssetValidationError, BundleComponent, BundleReport, ComponentState
+from pumas_agent.contracts.dependencies import (
+    DependencyBindingRequirements,
+    DependencyRequirement,
+    DependencyRequirementsResolution,
+    DependencyValidationError,
+    DependencyValidationState,
+    PinAudit,
+)
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor, Refusal
 from pumas_agent.contracts.errors import AssetNotValid, PumasError, error_from_answer
 from pumas_agent.contracts.health import Alert, AlertCode, Severity
@@ -61,6 +69,15 @@ def descriptor(given: ModelExecutionDescriptor, refused: Refusal) -> None:
     assert_type(refused.validation_errors, tuple[AssetValidationError, ...])
     assert_type(refused.settling, bool)
     given.entry_path = "/elsewhere"  # type: ignore[misc]
+
+
+def dependencies(needed: DependencyRequirementsResolution, audit: PinAudit) -> None:
+    assert_type(needed.validation_state, DependencyValidationState)
+    assert_type(needed.validation_errors, tuple[DependencyValidationError, ...])
+    assert_type(needed.bindings, tuple[DependencyBindingRequirements, ...])
+    assert_type(needed.bindings[0].requirements, tuple[DependencyRequirement, ...])
+    assert_type(needed.bindings[0].env_id, str | None)
+    assert_type(audit.issues[0].suggestion, str | None)
 
 
 def errors(answer: dict[str, Any]) -> None:

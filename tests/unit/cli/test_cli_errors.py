@@ -132,7 +132,8 @@ def test_every_command_takes_json_and_says_what_it_does() -> None:
     """`run` alone has no result that could be an object."""
     for name, command in _commands(program):
         assert command.help, name
-        assert any("--json" in option.opts for option in command.params) == (name != "run"), name
+        takes_json = any("--json" in option.opts for option in command.params)
+        assert takes_json == (name != "run"), name
 
 
 def _commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
