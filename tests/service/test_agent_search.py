@@ -128,7 +128,7 @@ def _run(agent: "AgentUnderTest", *command: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "pumas_agent", *flags, *command, "--json"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
