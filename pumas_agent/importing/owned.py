@@ -78,7 +78,7 @@ class OwnedImporter:
         self, spec: ModelImportSpec, placed: Placed, source: ModelSource, kind: TypeResolution, progress: Progress
     ) -> ModelImportResult:
         await asyncio.to_thread(self._require_space, source.size)
-        staged = await self._library.write(lambda store: store.stage())
+        staged = await self._library.write(lambda store: store.places.stage())
         try:
             hashed = await copy_files(
                 source.files, staged, lambda done: progress("copying", done, source.size, "bytes")
@@ -94,13 +94,13 @@ class OwnedImporter:
                 record = file_record(spec, placed, hashed, _primary(hashed), kind, now=utc_now())
             # Once the commit has begun it is waited for: cancelled or not, the model is there or it is not.
             commit = asyncio.ensure_future(
-                self._library.write(lambda store: store.adopt_staged(placed.model_id, staged, record))
+                self._library.write(lambda store: store.places.adopt_staged(placed.model_id, staged, record))
             )
             await asyncio.shield(commit)
         except FileExistsError as error:
             raise refused(MODEL_EXISTS, str(error), model_id=placed.model_id) from error
         finally:
-            await asyncio.shield(self._library.write(lambda store: store.discard_staged(staged)))
+            await asyncio.shield(self._library.write(lambda store: store.places.discard_staged(staged)))
         log.info("model.imported", model_id=placed.model_id, files=len(source.files), size_bytes=source.size)
         return ModelImportResult(
             path=spec.path,
@@ -156,7 +156,9 @@ class OwnedImporter:
             else:
                 kind = _kind_of(spec.model_type or model_id.split("/")[0], named[0].official_name, source)
                 record = file_record(*named, hashed, _primary(hashed), kind, now=utc_now())
-            commit = asyncio.ensure_future(self._library.write(lambda store: store.adopt_in_place(model_id, record)))
+            commit = asyncio.ensure_future(
+                self._library.write(lambda store: store.places.adopt_in_place(model_id, record))
+            )
             await asyncio.shield(commit)
         except FileExistsError as error:
             return _refused(spec.path, refused(MODEL_EXISTS, str(error)))

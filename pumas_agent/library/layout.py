@@ -208,3 +208,14 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_gone(directory: Path) -> bool:
+    """Gone for certain: what cannot be looked at may be there."""
+    try:
+        directory.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -10,15 +10,11 @@ Used by one thread at a time (the writer). Never opens anything outside the libr
 """
 
 import contextlib
-import json
-import shutil
 import time
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -41,11 +37,11 @@ from pumas_agent.library.layout import (
     METADATA_NAME,
     OVERRIDES_NAME,
     REMOVED_NAME,
-    STAGING_NAME,
-    TRASH_NAME,
     LibraryLayout,
+    is_gone,
 )
 from pumas_agent.library.links import LinkRegistry, read_links
+from pumas_agent.library.places import ModelPlaces, make_folders, remove_empty, require_no_model_above, unwritable
 from pumas_agent.library.projection import project
 
 _CHUNK = 500
@@ -83,6 +79,7 @@ class ModelStore:
         self._catalog = catalog
         self._opened = layout.index_identity()
         self.dependencies = DependencyStore(layout, index, catalog, self.read)
+        self.places = ModelPlaces(layout, index, catalog, self.read, self._write)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -142,118 +139,27 @@ class ModelStore:
         """
         directory = self.layout.directory(model_id)
         self.layout.require_online(self._opened)
-        self._require_no_model_above(directory)
+        require_no_model_above(self.layout, directory)
         made: list[Path] = []
         try:
-            self._make_folders([*reversed(directory.parents), directory], made)
+            make_folders([*reversed(directory.parents), directory], made)
             if any(directory.iterdir()):
                 raise FileExistsError(f"{directory} is not empty")
         except OSError as error:
-            _remove_empty(reversed(made))
+            remove_empty(reversed(made))
             if isinstance(error, FileExistsError):
                 raise
-            raise self._unwritable(model_id, error) from error
+            raise unwritable(self.layout, model_id, error) from error
         try:
             self._write(model_id, metadata)
         except Exception as error:
             # The row was not committed. A record left here would stand in the way of the next try.
             with contextlib.suppress(FileNotFoundError):
                 (directory / METADATA_NAME).unlink()
-            _remove_empty(reversed(made))
+            remove_empty(reversed(made))
             if isinstance(error, OSError):
-                raise self._unwritable(model_id, error) from error
+                raise unwritable(self.layout, model_id, error) from error
             raise
-
-    def stage(self) -> Path:
-        """Make an empty folder on the library's own filesystem, which is no model and is entered by no scan.
-
-        Raises:
-            LibraryUnwritable, LibraryOffline: it could not be made.
-        """
-        self.layout.require_online(self._opened)
-        folder = self.layout.root / STAGING_NAME / uuid.uuid4().hex
-        try:
-            folder.mkdir(parents=True, mode=0o700)
-        except OSError as error:
-            raise self._unwritable(f"{STAGING_NAME}/{folder.name}", error) from error
-        return folder
-
-    def discard_staged(self, staged: Path) -> None:
-        """Remove a folder that `stage` made, if it is there still."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(staged)
-        _remove_empty([staged.parent])
-
-    def adopt_staged(self, model_id: str, staged: Path, metadata: ModelMetadata) -> None:
-        """Make a staged folder a model: its record is written into it, and one rename puts it in its place.
-
-        Raises:
-            FileExistsError: there is a model, or anything else, at that place or above it.
-            LibraryUnwritable: it could not be written; the folder is staged still.
-            LibraryOffline: the whole library is not there.
-        """
-        directory = self.layout.directory(model_id)
-        self.layout.require_online(self._opened)
-        self._require_no_model_above(directory)
-        if directory.exists():
-            raise FileExistsError(f"{directory} exists")
-        metadata = metadata.model_copy(update={"model_id": model_id})
-        made: list[Path] = []
-        try:
-            self._make_folders([*reversed(directory.parents)], made)
-            with self._index.transaction():
-                write_json(staged / METADATA_NAME, metadata.to_document())
-                row = project(model_id, directory, metadata, payload=staged)
-                self._index.upsert(row)
-                staged.rename(directory)
-                sync_directory(directory.parent)
-                if signature := self.layout.signature(directory):
-                    self._index.put_signatures([(model_id, signature)])
-        except Exception as error:
-            with contextlib.suppress(OSError):  # the row was not committed: it is as if it had never been there
-                directory.rename(staged)
-            _remove_empty(reversed(made))
-            if isinstance(error, OSError):
-                raise self._unwritable(model_id, error) from error
-            raise
-        self._catalog.put([row], self._index.last_event_id())
-
-    def adopt_in_place(self, model_id: str, metadata: ModelMetadata) -> None:
-        """Make a folder with files in it a model. Nothing but its record is written.
-
-        Raises:
-            FileExistsError: it is a model already, or lies in one.
-            LibraryUnwritable: it could not be written; the folder is as before.
-            LibraryOffline: the whole library is not there.
-        """
-        directory = self.layout.directory(model_id)
-        self.layout.require_online(self._opened)
-        self._require_no_model_above(directory)
-        if (directory / METADATA_NAME).exists():
-            raise FileExistsError(f"{directory} is a model")
-        try:
-            self._write(model_id, metadata)
-        except Exception as error:
-            with contextlib.suppress(FileNotFoundError):
-                (directory / METADATA_NAME).unlink()
-            if isinstance(error, OSError):
-                raise self._unwritable(model_id, error) from error
-            raise
-
-    def _require_no_model_above(self, directory: Path) -> None:
-        for folder in directory.parents:
-            if folder == self.layout.root:
-                return
-            if (folder / METADATA_NAME).exists():
-                raise FileExistsError(f"{folder} is a model: there is none below it")
-
-    @staticmethod
-    def _make_folders(folders: Iterable[Path], made: list[Path]) -> None:
-        for folder in folders:
-            if not folder.is_dir():
-                folder.mkdir()
-                made.append(folder)
-                sync_directory(folder.parent)
 
     def update(self, model_id: str, change: Callable[[ModelMetadata], ModelMetadata]) -> bool:
         """Change a model's record. The record is read from its file first, so that no edit made there is lost.
@@ -275,7 +181,7 @@ class ModelStore:
         try:
             self._write(model_id, after)
         except OSError as error:
-            raise self._unwritable(model_id, error) from error
+            raise unwritable(self.layout, model_id, error) from error
         return True
 
     def _write(self, model_id: str, metadata: ModelMetadata) -> None:
@@ -319,123 +225,7 @@ class ModelStore:
                     (directory / REMOVED_NAME).rename(directory / METADATA_NAME)
             if isinstance(error, LibraryUnwritable):
                 raise
-            raise self._unwritable(model_id, error) from error
-
-    def move_to_trash(self, model_id: str) -> Path | None:
-        """Take a model of the library's own out of it, with all its files: where they are now; None when none were.
-
-        Decided by one rename, after which the next start drops the row if this did not. The path below the trash's own
-        folder is the id: moving it back restores the model.
-
-        Raises:
-            LibraryUnwritable: it could not be written; the model is as before.
-            LibraryOffline: the whole library is not there.
-        """
-        directory = self.layout.directory(model_id)
-        self.layout.require_online(self._opened)
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        grave = self.layout.root / TRASH_NAME / f"{stamp}-{uuid.uuid4().hex[:8]}"
-        target = grave / model_id
-        moved = False
-        try:
-            if directory.is_dir():
-                target.parent.mkdir(parents=True)
-                directory.rename(target)
-                moved = True
-                sync_directory(target.parent)
-                sync_directory(directory.parent)
-            with self._index.durable_transaction():
-                self._index.delete(model_id)
-        except (OSError, LibraryUnwritable) as error:
-            if moved:
-                with contextlib.suppress(OSError):  # what cannot be taken back now is finished at the next start
-                    target.rename(directory)
-            _remove_empty([*target.parents][: model_id.count("/") + 2])
-            if isinstance(error, LibraryUnwritable):
-                raise
-            raise self._unwritable(model_id, error) from error
-        self._catalog.remove([model_id], self._index.last_event_id())
-        _remove_empty(directory.parents[: model_id.count("/")])
-        return target if moved else None
-
-    def rename(self, old_id: str, new_id: str, changes: Mapping[str, Any]) -> None:
-        """Give a model of the library's own another id: its folder moves, and everything that hangs on it goes along.
-
-        Decided by one rename; a crash after it is finished by `recover`.
-
-        Args:
-            old_id: of a model that is not an external reference.
-            new_id: where nothing is.
-            changes: fields of the record that get new values, as JSON has them.
-
-        Raises:
-            ModelNotFound, MetadataUnreadable: as `read`.
-            FileExistsError: there is a model, or anything else, at the new place or above it.
-            LibraryUnwritable: it could not be written; the model is as before.
-        """
-        directory, target = self.layout.directory(old_id), self.layout.directory(new_id)
-        self.layout.require_online(self._opened)
-        self.read(old_id)
-        self._require_no_model_above(target)
-        if target.exists():
-            raise FileExistsError(f"{target} exists")
-        made: list[Path] = []
-        moved = False
-        try:
-            self._make_folders([*reversed(target.parents)], made)
-            with self._index.durable_transaction():
-                self._index.plan_move(old_id, new_id, json.dumps(changes))
-            directory.rename(target)
-            moved = True
-            sync_directory(target.parent)
-            sync_directory(directory.parent)
-            self._finish_rename(old_id, new_id, changes)
-        except (OSError, LibraryUnwritable) as error:
-            if moved and (self.layout.root / new_id).is_dir():
-                with contextlib.suppress(OSError):  # what cannot be taken back now is finished at the next start
-                    target.rename(directory)
-            _remove_empty(reversed(made))
-            if not directory.is_dir():
-                raise
-            with contextlib.suppress(LibraryUnwritable), self._index.transaction():
-                self._index.forget_move(old_id)
-            if isinstance(error, LibraryUnwritable):
-                raise
-            raise self._unwritable(old_id, error) from error
-
-    def _finish_rename(self, old_id: str, new_id: str, changes: Mapping[str, Any]) -> None:
-        target = self.layout.directory(new_id)
-        record = ModelMetadata.parse(read_json(target / METADATA_NAME))[0].to_document() | dict(changes)
-        metadata = ModelMetadata.parse(record | {"model_id": new_id, "updated_date": utc_now()})[0]
-        with self._index.transaction():
-            row = project(new_id, target, metadata)
-            self._index.upsert(row)
-            self._index.move_references(old_id, new_id)
-            self._index.delete(old_id)
-            write_json(target / METADATA_NAME, metadata.to_document(), backup=target / BACKUP_NAME)
-            if signature := self.layout.signature(target):
-                self._index.put_signatures([(new_id, signature)])
-            self._index.forget_move(old_id)
-        self._catalog.dependencies.rename(old_id, new_id)
-        self._catalog.remove([old_id], self._index.last_event_id())
-        self._catalog.put([row], self._index.last_event_id())
-        _remove_empty(self.layout.directory(old_id).parents[: old_id.count("/")])
-
-    def _finish_renames(self) -> bool:
-        """Models that a crash caught on their way: those that have arrived take along what hangs on them."""
-        moves = self._index.planned_moves()
-        for old_id, new_id, changes_json in moves:
-            try:
-                arrived = (self.layout.directory(new_id) / METADATA_NAME).exists()
-                if arrived and _is_gone(self.layout.directory(old_id)):
-                    self._finish_rename(old_id, new_id, json.loads(changes_json))
-                    log.warning("library.rename_finished", old_id=old_id, new_id=new_id)
-                else:
-                    with self._index.transaction():
-                        self._index.forget_move(old_id)
-            except (OSError, PumasError) as error:  # it is tried again at the next start
-                log.warning("library.rename_not_finished", old_id=old_id, reason=str(error))
-        return bool(moves)
+            raise unwritable(self.layout, model_id, error) from error
 
     def _finish_removal(self, model_id: str) -> tuple[str, ...]:
         directory = self.layout.directory(model_id)
@@ -448,7 +238,7 @@ class ModelStore:
                 (directory / name).unlink()
         kept = tuple(sorted(path.name for path in directory.iterdir())) if directory.is_dir() else ()
         if not kept:
-            _remove_empty([directory, *directory.parents[: model_id.count("/")]])
+            remove_empty([directory, *directory.parents[: model_id.count("/")]])
         return kept
 
     # --- deriving the index ------------------------------------------------------------------------------------
@@ -456,14 +246,14 @@ class ModelStore:
     def recover(self) -> IndexOutcome:
         """Finish what a crash or a power cut cut off: removals, temporary files, rows older than their files."""
         self.layout.require_online(self._opened)
-        self._empty_staging()
+        self.places.empty_staging()
         survey = self.layout.survey()
         for path in survey.leftovers:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 log.warning("library.leftover_kept", path=str(path), reason=error.strerror)
-        if self._finish_renames():
+        if self.places.finish_renames():
             survey = self.layout.survey()
         if survey.removed or survey.signatures != self._index.signatures():
             # Files and rows differ: events may have been lost with the tail of the log, or with the whole index, and
@@ -483,15 +273,6 @@ class ModelStore:
                 known.pop(entry.id, None)  # the library was copied or moved: its rows name the old place
         return self.index(self._compare(survey.signatures, known, expected))
 
-    def _empty_staging(self) -> None:
-        """What lies there is of a process that is gone: whoever copies holds the library's lock."""
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(self.layout.root / STAGING_NAME)
-                log.warning("library.staging_emptied", path=str(self.layout.root / STAGING_NAME))
-        except OSError as error:
-            log.warning("library.leftover_kept", path=str(self.layout.root / STAGING_NAME), reason=error.strerror)
-
     def index(self, changes: LibraryChanges) -> IndexOutcome:
         """Make the rows of changed metadata files anew. Rows that come out the same are not written.
 
@@ -510,9 +291,9 @@ class ModelStore:
             if self.layout.signature(directory) is not None:
                 continue  # there again since the scan
             entry = self._catalog.get(model_id)
-            if entry is not None and entry.needs_no_record and not _is_gone(directory):
+            if entry is not None and entry.needs_no_record and not is_gone(directory):
                 continue
-            if entry is not None and (entry.is_external or not _is_gone(directory)):
+            if entry is not None and (entry.is_external or not is_gone(directory)):
                 outcome.unreadable[model_id] = f"{directory / METADATA_NAME} is gone"
                 continue
             if self.layout.is_unmounted(directory, self._index.signatures_of([model_id]).get(model_id, "")):
@@ -700,30 +481,3 @@ class ModelStore:
     def close(self) -> None:
         """Close the index."""
         self._index.close()
-
-    def _unwritable(self, model_id: str, error: OSError) -> LibraryUnwritable:
-        return LibraryUnwritable(
-            f"cannot write the record of {model_id}: {error.strerror or error}",
-            hint=f"free space on, or make writable, the disk that holds {self.layout.root}",
-            data={"reason": error.strerror or str(error)},
-        )
-
-
-def _is_gone(directory: Path) -> bool:
-    """Gone for certain: what cannot be looked at may be there."""
-    try:
-        directory.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    """Remove folders, deepest first, as far as they are empty."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:  # not empty, or gone already: either way it is as it should be
-            return

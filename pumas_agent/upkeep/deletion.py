@@ -40,7 +40,7 @@ async def delete(library: Library, params: DeleteParams) -> DeleteResult:
     if entry.is_external:
         kept = await library.write(lambda store: store.remove(model_id))
         return plan.model_copy(update={"applied": True, "kept_files": kept})
-    trash = await library.write(lambda store: store.move_to_trash(model_id))
+    trash = await library.write(lambda store: store.places.move_to_trash(model_id))
     if trash is not None and not params.keep_in_trash:
         grave = library.layout.root / TRASH_NAME / trash.relative_to(library.layout.root / TRASH_NAME).parts[0]
         await asyncio.to_thread(shutil.rmtree, grave)

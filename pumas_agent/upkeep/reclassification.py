@@ -57,7 +57,7 @@ async def reclassify(library: Library, params: ReclassifyParams) -> Reclassifica
         changed = await library.write(lambda store: store.update(entry.id, lambda found: found.with_values(changes)))
         return plan.model_copy(update={"applied": changed})
     try:
-        await library.write(lambda store: store.rename(entry.id, new_id, changes))
+        await library.write(lambda store: store.places.rename(entry.id, new_id, changes))
     except FileExistsError as error:
         return plan.model_copy(update={"refused": str(error)})
     return plan.model_copy(update={"applied": True})

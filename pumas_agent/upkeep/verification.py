@@ -33,6 +33,7 @@ _LOOKS = 2
 """Further ones at a model that seems to differ."""
 _COMMIT_S = 0.05
 """Longer than a commit takes on a disk that is not busy."""
+_TURN_S = 1.0
 _MOST_DIFFERENCES = 1_000
 _LOWEST_PRIORITY = 19
 
@@ -94,8 +95,7 @@ class Verifier:
             await self._on_a_thread(lambda: self._compare(work, model_id, deep=deep))
             await self._judge_bundles(work, model_id)
             if work.digests:
-                async with self._hashing:
-                    await self._on_a_thread(lambda: self._hash(work))
+                await self._take_turns(work)
         finally:
             work.stopped.set()
         differences = list(by_place(work.differences))
@@ -113,6 +113,15 @@ class Verifier:
             notes=tuple(dict.fromkeys(work.notes))[:_MOST_DIFFERENCES],
             duration_ms=round((time.perf_counter() - started) * 1000, 3),
         )
+
+    async def _take_turns(self, work: _Work) -> None:
+        waited = 0
+        while self._hashing.locked():  # told again and again, so that a caller knows that there is somebody
+            work.tell("waiting for another verification", waited, None, "seconds")
+            waited += 1
+            await asyncio.sleep(_TURN_S)
+        async with self._hashing:
+            await self._on_a_thread(lambda: self._hash(work))
 
     @staticmethod
     async def _on_a_thread(call: Callable[[], None]) -> None:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pumas_agent.client import AgentClient
 from pumas_agent.contracts.errors import AgentNotRunning, AgentUnreachable
 from tests.bench.figures import Report, percentile
@@ -42,6 +44,8 @@ def run() -> Report:
                 report.add(f"{models}: first start, to the first answer", first, "s")
                 _settled(client)
             with _agent(root) as (client, start):
+                used = sum(psutil.Process(client.call("agent.status")["pid"]).cpu_times()[:2])
+                report.add(f"{models}: processor time until then", used, "s")
                 report.add(f"{models}: start to the first answer", start, "s", "<= 1" if models == SIZES[-1] else None)
                 _settled(client)
                 one_model[models] = _measure(report, client, models, ids[0])

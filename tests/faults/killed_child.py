@@ -25,11 +25,16 @@ from pumas_agent.library import dependency_store as dependency_store_module
 from pumas_agent.library import dependency_tables as dependency_tables_module
 from pumas_agent.library import files as files_module
 from pumas_agent.library import index as index_module
+from pumas_agent.library import places as places_module
+from pumas_agent.library import references as references_module
 from pumas_agent.library import store as store_module
 
 _COMMIT_PATH = {
     module.__file__
-    for module in (store_module, files_module, index_module, dependency_store_module, dependency_tables_module)
+    for module in (
+        *(store_module, places_module, files_module, index_module, references_module),
+        *(dependency_store_module, dependency_tables_module),
+    )
 }
 _LOOKS_ONLY = {"_require_storable", "order", "ref", "_json", "_text", "_optional", "_int"}  # many lines, no effect
 _SEAMS = {
@@ -80,15 +85,15 @@ def _rename(store: ModelStore, model_id: str, key: str) -> Callable[[], object]:
     store._index._connection.execute(
         "INSERT INTO model_metadata_overlays VALUES (?, ?, '{}', 'active', NULL, 'now', 'me')", (key, old)
     )
-    return lambda: store.rename(old, model_id, {"notes": key, "tags": [f"new{key}"]})
+    return lambda: store.places.rename(old, model_id, {"notes": key, "tags": [f"new{key}"]})
 
 
 def _adopt(store: ModelStore, model_id: str, key: str) -> Callable[[], object]:
     if (store.layout.root / model_id / "metadata.json").exists():
-        store.move_to_trash(model_id)
-    staged = store.stage()
+        store.places.move_to_trash(model_id)
+    staged = store.places.stage()
     (staged / "weights.gguf").write_bytes(b"GGUF")
-    return lambda: store.adopt_staged(model_id, staged, ModelMetadata(notes=key, tags=[f"new{key}"]))
+    return lambda: store.places.adopt_staged(model_id, staged, ModelMetadata(notes=key, tags=[f"new{key}"]))
 
 
 def _bind(store: ModelStore, model_id: str, key: str, *, active: bool) -> Callable[[], object]:
@@ -129,7 +134,7 @@ def prepare(store: ModelStore, action: str, model_id: str, key: str) -> Callable
     if action == "trash":
         (store.layout.root / model_id / "weights.gguf").write_bytes(b"GGUF")
         store.index_one(model_id)
-        return lambda: store.move_to_trash(model_id)
+        return lambda: store.places.move_to_trash(model_id)
     if action == "remove":
         return lambda: store.remove(model_id)
     return lambda: store.update(

@@ -348,7 +348,7 @@ async def test_a_cancelled_import_leaves_nothing_and_no_process(
 async def test_what_a_dead_process_had_staged_is_gone_after_a_start(tmp_path: Path, model: Path) -> None:
     root = tmp_path / "other"
     library = await asyncio.to_thread(Library.open, root, "command")
-    staged = await library.write(lambda store: store.stage())
+    staged = await library.write(lambda store: store.places.stage())
     shutil.copytree(model, staged, dirs_exist_ok=True)
     (staged / "metadata.json").write_text("{}")
     await library.write(lambda store: store.rebuild())

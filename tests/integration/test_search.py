@@ -85,7 +85,7 @@ async def found(agent: "Parts", query: str, **params: Any) -> list[str]:
     ],
 )
 async def test_a_model_whose_name_holds_the_text_is_found_first(agent: "Parts", text: str, model: str) -> None:
-    """W25: punctuation, quotes, scripts without spaces, the middle of a word: never an error, never silently empty."""
+    """Punctuation, quotes, scripts without spaces, the middle of a word: never an error, never silently empty."""
     await names(agent)
 
     assert (await found(agent, text))[0] == f"llm/f/{model}"
@@ -167,7 +167,7 @@ async def test_equal_matches_are_in_the_order_of_their_ids(agent: "Parts") -> No
 
 
 async def test_pages_of_a_filtered_search_are_cut_from_what_passes(agent: "Parts") -> None:
-    """W25: every filter comes before paging, tags too; the total is of all that match; pages join without a gap."""
+    """Every filter comes before paging, tags too; the total is of all that match; pages join without a gap."""
     for number in range(30):
         await agent.create(
             f"llm/f/m{number:02}",

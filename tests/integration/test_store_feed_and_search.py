@@ -111,7 +111,7 @@ def prune(store: ModelStore, days: int = 30, count: int = 100_000) -> int:
 
 
 def test_events_that_are_too_old_go(library: Library, store: ModelStore, five: int) -> None:
-    """W28: and a cursor before the oldest that is left is stale, as the one just before it is not."""
+    """And a cursor before the oldest that is left is stale, as the one just before it is not."""
     age(library, {1: "-40 days", 2: "-31 days", 3: "-29 days"})
 
     assert prune(store) == 2

@@ -20,7 +20,7 @@ from pumas_agent.contracts.errors import AssetUnresponsive, LibraryOffline, Mode
 from pumas_agent.demo.snapshot import differences, snapshot
 from pumas_agent.library import Library
 from pumas_agent.library.digests import BLOCK
-from pumas_agent.upkeep import Verifier
+from pumas_agent.upkeep import Verifier, verification
 
 if TYPE_CHECKING:
     from tests.integration.conftest import HeldJudge, Parts
@@ -265,7 +265,7 @@ async def test_a_file_with_other_bytes_is_found_by_its_digest_and_not_by_its_siz
 
 
 async def test_a_large_file_is_read_in_blocks_and_its_progress_told(agent: "Parts") -> None:
-    """R: bounded memory; the last report says that all of it is done."""
+    """Bounded memory; the last report says that all of it is done."""
     content = os.urandom(3 * BLOCK + 7)
     await file_model(agent, content=content, files=named(size=len(content), sha256=hashlib.sha256(content).hexdigest()))
     told: list[tuple[str, int, int | None, str]] = []
@@ -358,18 +358,35 @@ async def test_a_verification_that_nobody_waits_for_ends_at_the_next_block(
     assert (await verify(agent, deep=True))["ok"]
 
 
-async def test_one_file_is_read_at_a_time_whoever_asks(agent: "Parts") -> None:
-    """Two verifications take turns."""
+async def test_one_file_is_read_at_a_time_whoever_asks(
+    agent: "Parts",
+    monkeypatch: pytest.MonkeyPatch,
+    until: Callable[[Callable[[], object]], Awaitable[None]],
+) -> None:
+    """The second verification waits for its turn, and is told so again and again."""
+    monkeypatch.setattr(verification, "_TURN_S", 0.01)
     content = os.urandom(3 * BLOCK)
     await file_model(agent, content=content, files=named(sha256=hashlib.sha256(content).hexdigest()))
-    told: list[int] = []
+    told: list[tuple[str, str]] = []
+    go_on = threading.Event()
 
-    def tell(who: int) -> Callable[..., None]:
-        return lambda stage, *_: told.append(who) if stage == "hashing" else None
+    def first(stage: str, *_: object) -> None:
+        told.append(("first", stage))
+        if stage == "hashing":
+            go_on.wait(10)
 
-    await asyncio.gather(*(agent.parts.verifier.verify(MODEL, deep=True, tell=tell(who)) for who in range(3)))
+    one = asyncio.create_task(agent.parts.verifier.verify(MODEL, deep=True, tell=first))
+    await until(lambda: ("first", "hashing") in told)
+    two = asyncio.create_task(
+        agent.parts.verifier.verify(MODEL, deep=True, tell=lambda stage, *_: told.append(("second", stage)))
+    )
+    await until(lambda: told.count(("second", "waiting for another verification")) >= 2)
+    assert ("second", "hashing") not in told
 
-    assert told == [who for who in dict.fromkeys(told) for _ in range(3)]
+    go_on.set()
+    assert (await one).ok
+    assert (await two).ok
+    assert [who for who, stage in told if stage == "hashing"] == ["first"] * 3 + ["second"] * 3
 
 
 async def test_the_loop_goes_on_while_files_are_read(agent: "Parts") -> None:

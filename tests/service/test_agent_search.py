@@ -5,10 +5,14 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pumas_agent.demo.snapshot import differences, snapshot
 
 if TYPE_CHECKING:
     from tests.service.conftest import AgentUnderTest, MakeBundle, StartAgent
@@ -17,7 +21,7 @@ SIZE = 256 * 2**20
 
 
 def test_the_feed_is_pruned_at_the_start(start: "StartAgent", make_bundle: "MakeBundle") -> None:
-    """W28: by the settings; a client that was away for longer is told to load everything anew."""
+    """By the settings; a client that was away for longer is told to load everything anew."""
     first = start()
     cursor = first.client.call("list_model_library_updates_since")["cursor"]
     for name in ("one", "two", "three"):
@@ -92,6 +96,40 @@ def test_a_verification_tells_its_progress_and_ends_with_its_caller(
     report = agent.client.call("verify", model_id="llm/f/large", deep=True)
     assert [one["code"] for one in report["differences"]] == ["hash_differs"]
     assert report["bytes_hashed"] == SIZE
+
+
+def test_the_commands_answer_the_same_with_and_without_an_agent(start: "StartAgent", make_bundle: "MakeBundle") -> None:
+    """Reads open the library read-only when no agent runs, and leave no trace in it."""
+    agent = start()
+    model_id = agent.register(make_bundle())
+    agent.settled()
+    commands = (
+        ["explain", model_id],
+        ["verify"],
+        ["verify", model_id, "--deep"],
+        ["list", "--selector"],
+        ["search", "*"],
+    )
+
+    with_agent = [_run(agent, *command) for command in commands]
+    agent.stop()
+    before = snapshot(agent.library)
+    without = [_run(agent, *command) for command in commands]
+
+    for told in (*with_agent, *without):
+        for fleeting in ("duration_ms", "judged_at", "watching", "queryTimeMs"):
+            told.pop(fleeting, None)
+    assert with_agent == without
+    assert differences(before, snapshot(agent.library)) == []
+
+
+def _run(agent: "AgentUnderTest", *command: str) -> dict[str, Any]:
+    flags = "--library", str(agent.library), "--socket", str(agent.socket)
+    done = subprocess.run(
+        [sys.executable, "-m", "pumas_agent", *flags, *command, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
 
 
 def _first_hashing(lines: Any) -> dict[str, Any]:
