@@ -10,7 +10,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +139,41 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_folder(root: Path, parts: Sequence[str]) -> int:
+    """A descriptor of a folder below `root`, reached part by part and through no link, for `dir_fd`.
+
+    Raises:
+        OSError: a part is no folder (ELOOP or ENOTDIR for a link), or not there.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(root, flags)
+    try:
+        for part in parts:
+            inner = os.open(part, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def rename_folder(root: Path, old: Sequence[str], new: Sequence[str]) -> None:
+    """Rename a folder below `root`, durably, and through no link, whatever is put in its way meanwhile.
+
+    Raises:
+        OSError: it was not renamed, except when only the flush of a folder failed.
+    """
+    source = open_folder(root, old[:-1])
+    try:
+        target = open_folder(root, new[:-1])
+        try:
+            os.rename(old[-1], new[-1], src_dir_fd=source, dst_dir_fd=target)
+            os.fsync(target)
+            os.fsync(source)
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)

@@ -22,7 +22,7 @@ from pumas_agent.contracts.errors import LibraryUnwritable, PumasError
 from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library.catalog import Catalog
-from pumas_agent.library.files import sync_directory, write_json
+from pumas_agent.library.files import rename_folder, sync_directory, write_json
 from pumas_agent.library.index import IndexWriter
 from pumas_agent.library.layout import BACKUP_NAME, METADATA_NAME, STAGING_NAME, TRASH_NAME, LibraryLayout, is_gone
 from pumas_agent.library.projection import project
@@ -90,13 +90,11 @@ class ModelPlaces:
                 write_json(staged / METADATA_NAME, metadata.to_document())
                 row = project(model_id, directory, metadata, payload=staged)
                 self._index.upsert(row)
-                staged.rename(directory)
-                sync_directory(directory.parent)
+                self._move(staged, directory)
                 if signature := self._layout.signature(directory):
                     self._index.put_signatures([(model_id, signature)])
         except Exception as error:
-            with contextlib.suppress(OSError):  # the row was not committed: it is as if it had never been there
-                directory.rename(staged)
+            self._take_back(directory, staged)  # the row was not committed: it is as if it had never been there
             remove_empty(reversed(made))
             if isinstance(error, OSError):
                 raise unwritable(self._layout, model_id, error) from error
@@ -147,25 +145,18 @@ class ModelPlaces:
         if target.exists():
             raise FileExistsError(f"{target} exists")
         made: list[Path] = []
-        moved = False
         try:
             make_folders([*reversed(target.parents)], made)
             with self._index.durable_transaction():
                 self._index.plan_move(old_id, new_id, json.dumps(changes))
-            directory.rename(target)
-            moved = True
-            sync_directory(target.parent)
-            sync_directory(directory.parent)
+            self._move(directory, target)
             self._finish_rename(old_id, new_id, changes)
         except (OSError, LibraryUnwritable) as error:
-            if moved and (self._layout.root / new_id).is_dir():
-                with contextlib.suppress(OSError):  # what cannot be taken back now is finished at the next start
-                    target.rename(directory)
+            self._take_back(target, directory)
             remove_empty(reversed(made))
-            if not directory.is_dir():
-                raise
-            with contextlib.suppress(LibraryUnwritable), self._index.transaction():
-                self._index.forget_move(old_id)
+            if directory.is_dir():
+                with contextlib.suppress(LibraryUnwritable), self._index.transaction():
+                    self._index.forget_move(old_id)
             if isinstance(error, LibraryUnwritable):
                 raise
             raise unwritable(self._layout, old_id, error) from error
@@ -185,27 +176,31 @@ class ModelPlaces:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         grave = self._layout.root / TRASH_NAME / f"{stamp}-{uuid.uuid4().hex[:8]}"
         target = grave / model_id
-        moved = False
         try:
             if directory.is_dir():
                 target.parent.mkdir(parents=True)
-                directory.rename(target)
-                moved = True
-                sync_directory(target.parent)
-                sync_directory(directory.parent)
+                self._move(directory, target)
             with self._index.durable_transaction():
                 self._index.delete(model_id)
         except (OSError, LibraryUnwritable) as error:
-            if moved:
-                with contextlib.suppress(OSError):  # what cannot be taken back now is finished at the next start
-                    target.rename(directory)
+            self._take_back(target, directory)
             remove_empty([*target.parents][: model_id.count("/") + 2])
             if isinstance(error, LibraryUnwritable):
                 raise
             raise unwritable(self._layout, model_id, error) from error
         self._catalog.remove([model_id], self._index.last_event_id())
         remove_empty(directory.parents[: model_id.count("/")])
-        return target if moved else None
+        return target if target.is_dir() else None
+
+    def _move(self, old: Path, new: Path) -> None:
+        root = self._layout.root
+        rename_folder(root, old.relative_to(root).parts, new.relative_to(root).parts)
+
+    def _take_back(self, moved: Path, origin: Path) -> None:
+        """Undo a move that was made. What cannot be undone now is finished at the next start."""
+        if moved.is_dir() and not origin.is_dir():
+            with contextlib.suppress(OSError):
+                self._move(moved, origin)
 
     def _finish_rename(self, old_id: str, new_id: str, changes: Mapping[str, Any]) -> None:
         target = self._layout.directory(new_id)

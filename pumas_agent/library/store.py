@@ -282,7 +282,10 @@ class ModelStore:
         outcome = IndexOutcome()
         for start in range(0, len(changes.changed), _CHUNK):
             self._index_chunk(changes.changed[start : start + _CHUNK], outcome)
+        moving = {old_id for old_id, _, _ in self._index.planned_moves()} if changes.gone else set()
         for model_id in changes.gone:
+            if model_id in moving:
+                continue  # it has arrived elsewhere: what hangs on it goes there at the next start
             try:
                 directory = self.layout.directory(model_id)
             except InvalidModelId as error:

@@ -3,12 +3,13 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pumas_agent.contracts.errors import InvalidModelId, InvalidParams, LibraryUnwritable, ModelNotFound
 from pumas_agent.demo.snapshot import differences, snapshot
+from pumas_agent.library import files, places
 from pumas_agent.upkeep import empty_trash
 
 if TYPE_CHECKING:
@@ -121,6 +122,28 @@ async def test_an_id_behind_a_link_is_refused(agent: "Parts", tmp_path: Path, ow
         await agent.call("delete_model_with_cascade", model_id=OWNED)
 
     assert (tmp_path / "llm" / "acme" / "tiny" / owned.name).parent.exists()
+
+
+async def test_a_link_that_is_put_in_the_way_at_the_last_moment_is_not_followed(
+    agent: "Parts", tmp_path: Path, owned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After every check, and before the rename."""
+    outside = tmp_path / "outside"
+    (outside / "tiny").mkdir(parents=True)
+    (outside / "tiny" / "mine").write_text("mine")
+    real = files.rename_folder
+
+    def rename_folder(*given: Any) -> None:
+        owned.parent.rename(tmp_path / "aside")
+        owned.parent.symlink_to(outside)
+        real(*given)
+
+    monkeypatch.setattr(places, "rename_folder", rename_folder)
+
+    with pytest.raises(LibraryUnwritable):
+        await agent.call("delete_model_with_cascade", model_id=OWNED)
+
+    assert (outside / "tiny" / "mine").read_text() == "mine"
 
 
 async def test_an_unknown_model_is_not_found(agent: "Parts") -> None:

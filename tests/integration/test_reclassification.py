@@ -1,13 +1,17 @@
 """Filing a model under another type: only on demand, only the library's own, and with all that hangs on it."""
 
+import errno
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pumas_agent.contracts.errors import InvalidParams, ModelNotFound
+from pumas_agent.contracts.errors import InvalidParams, LibraryUnwritable, ModelNotFound
 from pumas_agent.demo.snapshot import differences, snapshot
+from pumas_agent.library import places
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Parts
@@ -115,6 +119,51 @@ async def test_a_taken_place_is_refused_and_both_stay(agent: "Parts", misfiled: 
     assert result["refused"] == f"Cannot reclassify {WRONG}: destination {RIGHT} already exists"
     assert agent.library.catalog.ids() == {WRONG, RIGHT}
     assert misfiled.exists()
+
+
+async def test_a_move_that_cannot_be_written_leaves_the_model(
+    agent: "Parts", misfiled: Path, disk_full: Callable[[bool], None]
+) -> None:
+    disk_full(True)
+    with pytest.raises(LibraryUnwritable):
+        await agent.call("reclassify_model", model_id=WRONG, apply=True)
+    disk_full(False)
+
+    await agent.call("reconcile")
+
+    assert misfiled.exists()
+    assert agent.library.catalog.ids() == {WRONG}
+    assert await hanging(agent) == [WRONG] * 3
+    assert not (agent.root / "llm").exists()
+
+
+async def test_what_could_not_be_taken_back_keeps_all_that_hangs_on_it(
+    agent: "Parts", misfiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full from the moment on that the folder was renamed: a look at it drops nothing."""
+    real = os.rename
+    moves = 0
+
+    def rename(*given: Any, **named: Any) -> None:
+        nonlocal moves
+        moves += 1
+        if moves > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*given, **named)
+        monkeypatch.setattr(places, "write_json", rename)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(LibraryUnwritable):
+        await agent.call("reclassify_model", model_id=WRONG, apply=True)
+    monkeypatch.undo()
+
+    await agent.library.write(lambda store: store.index_one(WRONG))
+    assert not misfiled.exists()
+    assert await hanging(agent) == [WRONG] * 3
+    await agent.library.write(lambda store: store.recover())
+
+    assert await hanging(agent) == [RIGHT] * 3
+    assert agent.library.catalog.ids() == {RIGHT}
 
 
 @pytest.mark.parametrize("family", [None, "Other"])
