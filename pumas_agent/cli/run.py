@@ -1,6 +1,9 @@
 """`pumas-agent run`: the agent in the foreground. Configures nothing; what it does is the agent's."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import click
 
@@ -18,7 +21,8 @@ def run(session: Session, log_level: str | None) -> int:
     """
     import asyncio
 
-    from pumas_agent.agent import run_agent
+    with _without_rich():
+        from pumas_agent.agent import run_agent
 
     settings = session.settings(log_level=log_level)
 
@@ -28,3 +32,19 @@ def run(session: Session, log_level: str | None) -> int:
 
     asyncio.run(run_agent(settings, on_ready=greet if sys.stdout.isatty() else None))
     return 0
+
+
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Let structlog be imported as where rich is not installed.
+
+    It would import rich for tracebacks that our log prints without it: five megabytes that a daemon holds for ever.
+    """
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = cast("Any", None)  # what an import of it finds is that there is none
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]

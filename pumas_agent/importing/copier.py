@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pumas_agent.contracts.errors import ImportFailed, InternalError, NotEnoughSpace, PumasError, SourceChanged
+from pumas_agent.importing.formats import HEAD_BYTES
 from pumas_agent.importing.tree import SourceFile
 
 _LINE = 64 * 1024 * 1024
@@ -50,9 +51,8 @@ async def copy_files(
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-P",
-        "-m",
-        "pumas_agent.importing.copy_worker",
+        "-I",  # nothing of the folder or the environment it is started in
+        str(Path(__file__).with_name("copy_worker.py")),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_LINE,
@@ -84,6 +84,7 @@ async def _converse(
     asked = {
         "files": [(str(file.path), file.name, file.size, file.mtime_ns) for file in files],
         "target": None if target is None else str(target),
+        "head": HEAD_BYTES,
     }
     try:
         process.stdin.write(json.dumps(asked).encode() + b"\n")

@@ -1,10 +1,12 @@
-"""Owns the process that copies and hashes: `python -m pumas_agent.importing.copy_worker`.
+"""Owns the process that copies and hashes: `python copy_worker.py`. It imports nothing of ours, and so starts at once.
 
-Reads one JSON object from its input: `{"files": [[source, name, size, mtime_ns], …], "target": folder or null}`. Says
-how far it is in lines of `{"done": bytes}`, and in the end `{"files": […]}` or `{"error": {…}}`. With no target it
-only hashes. Ends when its output is closed, which it is when the agent is gone. Only `copier` starts it.
+Reads one JSON object from its input: `{"files": [[source, name, size, mtime_ns], …], "target": folder or null, "head":
+bytes of each file to hand back}`. Says how far it is in lines of `{"done": bytes}`, and in the end `{"files": […]}` or
+`{"error": {…}}`. With no target it only hashes. Ends when its output is closed, which it is when the agent is gone.
+Only `copier` starts it.
 
-Each byte is read once: SHA-256 and BLAKE3 are taken on threads of their own from the block that is being written.
+Each byte is read once. SHA-256, the slowest of all that is done, has a thread and so a core of its own; and the disk is
+told early to begin writing, so that the flush at the end is short.
 """
 
 import contextlib
@@ -13,22 +15,22 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
 
-from pumas_agent.bundles.reading import NotRegularFile, opened
-from pumas_agent.importing.formats import HEAD_BYTES
-
-_BLOCK = 4 * 1024 * 1024
-_FLUSH_EVERY = 128 * 1024 * 1024
-"""Bytes after which the disk is told to begin writing, so that the flush at the end is short."""
+_BLOCK = 1024 * 1024
+_BLOCKS = 3
+"""One is read, one is hashed, one waits."""
+_FLUSH_EVERY = 256 * 1024 * 1024
+"""Bytes after which the disk is told to begin writing."""
 _SAY_EVERY_S = 0.1
 _FICLONE = 0x40049409
 """`ioctl` that makes a file share the blocks of another one (man 2 ioctl_ficlone)."""
@@ -38,19 +40,32 @@ class _Changed(Exception):
     """The file is not the one that was planned."""
 
 
+@contextlib.contextmanager
+def _opened(source: str) -> Iterator[int]:
+    """A descriptor of a regular file. What took its place since it was planned is not waited for."""
+    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _Changed(f"{source} is no file any more")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 class Copier:
     """Copies files one after the other."""
 
-    def __init__(self, target: Path | None, say: Callable[[int], None]) -> None:
+    def __init__(self, target: Path | None, head: int, say: Callable[[int], None]) -> None:
         self._target = target
+        self._head = head
         self._say = say
         self._done = 0
-        self._hashing = ThreadPoolExecutor(2, thread_name_prefix="hash")
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._flushing = ThreadPoolExecutor(1, thread_name_prefix="flush")
 
     def copy(self, source: str, name: str, size: int, mtime_ns: int) -> dict[str, Any]:
         """Copy and hash one file, durably."""
-        with opened(Path(source)) as descriptor:
+        with _opened(source) as descriptor:
             self._require_planned(descriptor, source, size, mtime_ns)
             if self._target is None:
                 facts = self._hash(descriptor, None)
@@ -75,32 +90,33 @@ class Copier:
 
     def _hash(self, source: int, copy: int | None) -> dict[str, str]:
         sha256, other = hashlib.sha256(), blake3()
-        buffers = [bytearray(_BLOCK), bytearray(_BLOCK)]
-        pending: list[list[Future[Any]]] = [[], []]
-        flushes: list[Future[None]] = []
+        buffers = [memoryview(bytearray(_BLOCK)) for _ in range(_BLOCKS)]
+        hashed: list[Future[None] | None] = [None] * _BLOCKS
+        flush: Future[None] | None = None
         head = b""
         turn = written = 0
         while True:
-            for work in pending[turn]:
+            if (work := hashed[turn]) is not None:
                 work.result()
-            block = memoryview(buffers[turn])
-            count = os.readv(source, [block])
+            count = os.readv(source, [buffers[turn]])
             if not count:
                 break
-            part = block[:count]
-            head = head or bytes(part[:HEAD_BYTES])
-            pending[turn] = [self._hashing.submit(sha256.update, part), self._hashing.submit(other.update, part)]
+            part = buffers[turn][:count]
+            head = head or bytes(part[: self._head])
+            hashed[turn] = self._hashing.submit(sha256.update, part)
+            other.update(part)
             if copy is not None:
                 _write_all(copy, part)
                 written += count
-                if written >= _FLUSH_EVERY:
-                    flushes.append(self._flushing.submit(os.fdatasync, copy))
+                if written >= _FLUSH_EVERY and (flush is None or flush.done()):
+                    flush = self._flushing.submit(os.fdatasync, copy)
                     written = 0
             self._done += count
             self._say(self._done)
-            turn = 1 - turn
-        for work in (*pending[0], *pending[1], *flushes):
-            work.result()
+            turn = (turn + 1) % _BLOCKS
+        for last in (*hashed, flush):
+            if last is not None:
+                last.result()
         return {"sha256": sha256.hexdigest(), "blake3": other.hexdigest(), "head": head.hex()}
 
 
@@ -137,7 +153,7 @@ def _work(asked: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict
             tell({"done": done})
 
     target = Path(asked["target"]) if asked["target"] is not None else None
-    copier = Copier(target, say)
+    copier = Copier(target, asked["head"], say)
     path = ""
     try:
         files = []
@@ -147,8 +163,6 @@ def _work(asked: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict
             _sync_folders(target)
     except _Changed as error:
         return {"error": {"kind": "changed", "message": str(error)}}
-    except NotRegularFile:
-        return {"error": {"kind": "changed", "message": f"{path} is no file any more"}}
     except OSError as error:
         kind = "space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "io"
         where = error.filename or path

@@ -19,6 +19,7 @@ import psutil
 from pumas_agent.client import AgentClient
 from pumas_agent.contracts.errors import AgentNotRunning, AgentUnreachable
 from tests.bench.figures import Report, percentile
+from tests.bench.importing import measure_import
 from tests.bench.library import write_bundles, write_library
 
 SIZES = (100, 1_000, 10_000)
@@ -51,6 +52,7 @@ def run() -> Report:
                 one_model[models] = _measure(report, client, models, ids[0])
     ratio = one_model[SIZES[-1]] / one_model[SIZES[0]]
     report.add("reconcile of one model, 10,000 to 100", ratio, "times", "<= 2")
+    measure_import(report)
     return report
 
 
