@@ -9,11 +9,12 @@ from pathlib import PurePosixPath
 
 from pumas_agent.bundles import Look
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportSpec
-from pumas_agent.contracts.metadata import ModelFile, ModelHashes, ModelMetadata, StorageKind
+from pumas_agent.contracts.metadata import AgentFacts, ModelFile, ModelHashes, ModelMetadata, StorageKind
 from pumas_agent.importing.copier import HashedFile
 from pumas_agent.importing.formats import FileFormat
 from pumas_agent.importing.model_types import UNKNOWN_TYPE, TypeResolution
 from pumas_agent.importing.record import external_record
+from pumas_agent.importing.tasks import modalities_of
 
 _BACKENDS = {FileFormat.GGUF: "llama.cpp", FileFormat.ONNX: "onnx-runtime"}
 _TRANSFORMERS = frozenset({"llm", "vlm", "embedding", "reranker"})
@@ -42,6 +43,7 @@ def file_record(
     """The record of a file model."""
     main, found = primary
     task = spec.pipeline_tag
+    inputs, outputs = modalities_of(task)
     backend = _BACKENDS.get(found)
     if backend is None and found is FileFormat.SAFETENSORS and kind.model_type in _TRANSFORMERS:
         backend = "transformers"
@@ -66,8 +68,8 @@ def file_record(
         storage_kind=StorageKind.LIBRARY_OWNED,
         pipeline_tag=task,
         task_type_primary=task or "unknown",
-        input_modalities=None if task else ["unknown"],
-        output_modalities=None if task else ["unknown"],
+        input_modalities=list(inputs),
+        output_modalities=list(outputs),
         task_classification_source="hf-pipeline-tag" if task else "local-import-no-task-signature",
         task_classification_confidence=1.0 if task else 0.0,
         model_type_resolution_source=kind.source,
@@ -102,8 +104,8 @@ def bundle_record(
         look=look,
         now=now,
     )
-    facts = record.agent.model_copy(update={"given_path": None, "mount": None, "inode": None})
-    return record.with_values(
+    # Where it is and which one it is say its folder and its digests.
+    return record.with_agent(AgentFacts()).with_values(
         {
             "storage_kind": StorageKind.LIBRARY_OWNED,
             "source_path": None,
@@ -112,7 +114,7 @@ def bundle_record(
             "files": _files(files),
             "size_bytes": sum(file.size for file in files),
         }
-    ).with_agent(facts)
+    )
 
 
 def _doubts(kind: TypeResolution) -> list[str]:

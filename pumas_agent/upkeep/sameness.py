@@ -10,7 +10,12 @@ from pumas_agent.library import CatalogEntry, Library
 
 
 def is_other_content(entry: CatalogEntry, look: Look) -> bool:
-    """A valid bundle, and not the one that was valid there last."""
+    """A valid bundle, and not the one that was valid there last.
+
+    Of the library's own nothing is said: whoever changes files in the library means it.
+    """
+    if not entry.is_external:
+        return False
     known, found = entry.agent.identity, look.report.identity
     return look.report.is_valid and known is not None and found is not None and known != found
 
@@ -18,7 +23,7 @@ def is_other_content(entry: CatalogEntry, look: Look) -> bool:
 def as_registered(entry: CatalogEntry, look: Look) -> Look:
     """The look; with a finding in it when another kind of bundle stands where the registered one was."""
     was, now = entry.pipeline_class, look.report.pipeline_class
-    if not entry.is_external or not is_other_content(entry, look) or was is None or was == now:
+    if not is_other_content(entry, look) or was is None or was == now:
         return look
     what = f"a bundle of {now} stands where the registered one of {was} was"
     replaced = AssetValidationError(code=FindingCode.BUNDLE_REPLACED, message=what)

@@ -179,7 +179,20 @@ async def test_a_record_that_is_there_is_left_untouched(agent: "Parts") -> None:
     assert row.official_name == "By Hand"
 
 
+async def test_a_model_without_a_word_in_its_config_is_told_by_its_name(agent: "Parts") -> None:
+    """Case import_in_place-001; an archive of arrays is no pickle."""
+    folder = put(agent, "unknown/kittenml/kitten-tts-mini-0_8/kitten.onnx", bytes(64))
+    (folder / "config.json").write_text("{}")
+    (folder / "voices.npz").write_bytes(b"PK\x03\x04" + bytes(60))
+
+    assert await adopted(agent) == ["unknown/kittenml/kitten-tts-mini-0_8"]
+
+    record = agent.record("unknown/kittenml/kitten-tts-mini-0_8")
+    assert (record["model_type"], record["model_type_resolution_source"]) == ("audio", "model-type-name-tokens")
+
+
 async def test_what_is_known_of_it_is_written_down(agent: "Parts") -> None:
+    """Case import_in_place-003."""
     folder = put(agent, "vision/acme/detector/detector.onnx", bytes(64))
     given: dict[str, Any] = {"pipeline_tag": "zero-shot-object-detection", "repo_id": "acme/detector"}
 
@@ -190,6 +203,7 @@ async def test_what_is_known_of_it_is_written_down(agent: "Parts") -> None:
         "zero-shot-object-detection",
         "hf-pipeline-tag",
     )
+    assert (record["input_modalities"], record["output_modalities"]) == (["image"], ["bbox"])
     assert (record["match_source"], record["official_name"]) == ("download", "Detector")
 
 

@@ -93,6 +93,17 @@ async def test_a_folder_is_copied_with_its_tree_and_becomes_a_model(agent: "Part
     assert record["size_bytes"] == sum(file["size"] for file in record["files"])
 
 
+async def test_an_empty_file_has_the_digests_of_nothing(agent: "Parts", model: Path) -> None:
+    """Case hash-001."""
+    (model / "empty").write_bytes(b"")
+
+    await imported(agent, model)
+
+    files = {file["name"]: file for file in agent.record(LLAMA)["files"]}
+    assert files["empty"]["sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert files["empty"]["blake3"] == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
 async def test_it_is_found_listed_and_executable_at_once(agent: "Parts", model: Path) -> None:
     await imported(agent, model)
 

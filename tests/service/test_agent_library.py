@@ -134,3 +134,18 @@ def test_a_deleted_model_is_refused_at_once_and_its_bundle_forgotten(agent: "Age
         agent.client.call("resolve_model_execution_descriptor", model_id=model_id)
     agent.settled()
     assert agent.alerts() == set()
+
+
+def test_a_bundle_of_the_library_is_not_taken_for_another_when_its_record_changes(
+    agent: "AgentUnderTest", short_tmp: Path
+) -> None:
+    """Its record lies beside its components."""
+    write_stable_diffusion_bundle(short_tmp / "tiny")
+    path = str(short_tmp / "tiny")
+    model_id = agent.client.call("import_model", path=path, family="acme", official_name="tiny")["model_id"]
+    agent.client.call("update_model", model_id=model_id, notes="mine")
+    agent.client.call("reconcile", model_id=model_id)
+    agent.settled()
+
+    assert agent.alerts() == set()
+    assert agent.client.call("verify", model_id=model_id, deep=True)["differences"] == []

@@ -1,0 +1,34 @@
+"""What goes into a model of a task and what comes out: tasks of the Hugging Face Hub, in the tokens of the record."""
+
+_TASKS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(("text-generation", "text2text-generation", "summarization", "translation"), ("text", "text")),
+    **dict.fromkeys(("fill-mask", "text-classification", "token-classification"), ("text", "text")),
+    "question-answering": ("text", "text"),
+    "text-ranking": ("text+document", "text"),
+    **dict.fromkeys(("feature-extraction", "sentence-similarity"), ("text", "embedding")),
+    **dict.fromkeys(("text-to-image", "unconditional-image-generation"), ("text", "image")),
+    "image-to-image": ("image", "image"),
+    "image-text-to-image": ("text+image", "image"),
+    "text-to-video": ("text", "video"),
+    "image-to-video": ("image", "video"),
+    **dict.fromkeys(("text-to-audio", "text-to-speech"), ("text", "audio")),
+    "audio-to-audio": ("audio", "audio"),
+    "automatic-speech-recognition": ("audio", "text"),
+    "audio-classification": ("audio", "text"),
+    "image-to-text": ("image", "text"),
+    **dict.fromkeys(("image-text-to-text", "visual-question-answering"), ("text+image", "text")),
+    "video-text-to-text": ("text+video", "text"),
+    **dict.fromkeys(("image-classification", "zero-shot-image-classification"), ("image", "text")),
+    **dict.fromkeys(("object-detection", "zero-shot-object-detection"), ("image", "bbox")),
+    **dict.fromkeys(("image-segmentation", "mask-generation"), ("image", "mask")),
+    "depth-estimation": ("image", "depth"),
+    "keypoint-detection": ("image", "keypoints"),
+    "text-to-3d": ("text", "3d"),
+    "image-to-3d": ("image", "3d"),
+}
+
+
+def modalities_of(task: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What goes in and what comes out; `unknown` for a task that is not known."""
+    inputs, outputs = _TASKS.get((task or "").strip().lower(), ("unknown", "unknown"))
+    return tuple(inputs.split("+")), tuple(outputs.split("+"))
