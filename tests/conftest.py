@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 sys.path.append(str(Path(__file__).parents[1]))  # `tests.cases`; last, so that pumas_agent is the installed one
 
@@ -45,6 +46,13 @@ def _home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with _short_folder() as home:
         monkeypatch.setenv("HOME", str(home))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _log() -> Iterator[None]:
+    """A command sets the log up for its process; in a test it does so for that test alone."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

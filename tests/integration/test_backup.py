@@ -1,11 +1,9 @@
 """What lives in the index alone survives its loss: backed up while it is in use, and added to what there is."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from pumas_agent.cli import main
 from pumas_agent.contracts.errors import LibraryUnavailable
@@ -45,13 +43,6 @@ def _rows(root: Path) -> dict[str, list[str]]:
     rows = {name: [value for (value,) in connection.execute(sql)] for name, sql in found.items()}
     connection.close()
     return rows
-
-
-@pytest.fixture(autouse=True)
-def _logs() -> Iterator[None]:
-    """A command sets the log up for its process."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture
