@@ -14,6 +14,8 @@ from pumas_agent.importing.formats import HEAD_BYTES
 from pumas_agent.importing.tree import SourceFile
 
 _LINE = 64 * 1024 * 1024
+_REAP_S = 1.0
+"""How long a killed process is waited for; one that hangs in the kernel is left to it."""
 _ERRORS: dict[str, tuple[type[PumasError], str]] = {
     "changed": (SourceChanged, "import it when nothing writes to it any more"),
     "space": (NotEnoughSpace, "free space on the library's disk"),
@@ -37,7 +39,8 @@ async def copy_files(
 ) -> list[HashedFile]:
     """Copy files below `target`, hashed in the same pass and flushed to the disk; with no target only hash them.
 
-    When the task is cancelled the process is ended before this returns, so that the target can be removed.
+    When the task is cancelled the process is ended before this returns, so that the target can be removed; one that
+    waits for a disk that does not answer is left to that.
 
     Args:
         files: what to copy; each is refused when its size or time is another one by now.
@@ -63,7 +66,9 @@ async def copy_files(
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REAP_S):
+                await process.wait()
     if "error" in answer:
         kind, hint = _ERRORS.get(answer["error"]["kind"], (InternalError, "the log has the details"))
         raise kind(str(answer["error"]["message"]), hint=hint)

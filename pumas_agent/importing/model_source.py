@@ -23,6 +23,7 @@ PICKLE_TEXT = "Pickle files may contain malicious code. Set security_acknowledge
 NO_MODEL_FILES = "no_model_files"
 INCOMPLETE_SHARDS = "incomplete_shards"
 NOT_COPYABLE = "not_copyable"
+SEVERAL_MODELS = "several_models"
 PARTIAL_DOWNLOAD = "partial_download"
 
 
@@ -94,6 +95,8 @@ def look_at(path: Path, *, partials: bool = True) -> ModelSource:
         raise refused(NOT_COPYABLE, f"{name} cannot be imported: it is {why}" if " " in why else f"{name}: {why}")
     if not partials and (unfinished := next((name for name in _names(tree) if name.endswith(PARTIAL_SUFFIXES)), None)):
         raise refused(PARTIAL_DOWNLOAD, f"{unfinished} is a download that is not finished")
+    if not is_bundle and (inner := _bundle_below(tree)) is not None:
+        raise refused(SEVERAL_MODELS, f"{path} is no single model: a bundle lies below it, in {inner}")
     formats = {file.name: format_of(_read_head(file.path), file.name) for file in tree.files}
     models = [file for file in tree.files if formats[file.name] is not FileFormat.UNKNOWN]
     if not is_bundle:
@@ -110,6 +113,15 @@ def look_at(path: Path, *, partials: bool = True) -> ModelSource:
         primary=None if main is None else (main.path, formats[main.name]),
         config=read_config(tree.root) if path.is_dir() else None,
     )
+
+
+def _bundle_below(tree: SourceTree) -> str | None:
+    """The first folder below that is a diffusers directory."""
+    below: dict[str, set[str]] = {}
+    for name in (*tree.folders, *_names(tree)):
+        parent, _, own = name.rpartition("/")
+        below.setdefault(parent, set()).add(own)
+    return next((folder for folder, names in sorted(below.items()) if folder and is_bundle_folder(names)), None)
 
 
 def _read_head(path: Path) -> bytes:

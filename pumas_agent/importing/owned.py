@@ -14,12 +14,20 @@ import structlog
 
 from pumas_agent.bundles import Look
 from pumas_agent.contracts.bundles import SecurityTier
-from pumas_agent.contracts.errors import InvalidParams, NotEnoughSpace, PathNotAbsolute, PathNotDirectory
+from pumas_agent.contracts.errors import (
+    AssetUnresponsive,
+    InvalidParams,
+    LibraryInsideSource,
+    NotEnoughSpace,
+    PathNotAbsolute,
+    PathNotDirectory,
+)
 from pumas_agent.contracts.imports import ImportStatus, InPlaceImportSpec, ModelImportResult, ModelImportSpec
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.importing.copier import HashedFile, copy_files
 from pumas_agent.importing.external import EXISTS_TEXT, MODEL_EXISTS
 from pumas_agent.importing.formats import FileFormat, format_of, tier_of
+from pumas_agent.importing.in_time import in_time
 from pumas_agent.importing.model_source import (
     PICKLE_UNACKNOWLEDGED,
     ModelSource,
@@ -33,6 +41,8 @@ from pumas_agent.importing.owned_record import Placed, bundle_record, file_recor
 from pumas_agent.importing.record import DEFAULT_FAMILY, MODEL_TYPE
 from pumas_agent.library import Library, normalize_name
 
+LOOK_S = 60.0
+"""For listing a source and reading the first bytes of its files."""
 SPARE_BYTES = 64 * 1024 * 1024
 """What a copy leaves free: the library has to go on writing its records."""
 
@@ -56,15 +66,12 @@ class OwnedImporter:
         Raises:
             PathNotAbsolute, InvalidParams: the path or the type means nothing here.
             ImportFailed: the source cannot be read, changed meanwhile, or the disk has no room.
+            AssetUnresponsive: the filesystem that holds it does not answer in time.
             LibraryUnwritable: the record could not be written.
         """
         path = _given(spec.path)
-        if self._library.layout.root in (path.resolve(), *path.resolve().parents):
-            raise InvalidParams(
-                f"{path} lies in the library already", hint="import_model_in_place makes it a model where it is"
-            )
         try:
-            source = await asyncio.to_thread(look_at, path)
+            source = await self._look(lambda: self._look_outside(path), path)
             require_acknowledged(source.tier, acknowledged=spec.security_acknowledged)
             if source.is_bundle:
                 self._require_healthy(await self._judge(path), allowed=spec.allow_unhealthy)
@@ -144,7 +151,7 @@ class OwnedImporter:
             message = f"{model_id} is a model whose metadata.json is gone"
             return _refused(spec.path, refused("metadata_gone", message, model_id=model_id))
         try:
-            source = await asyncio.to_thread(look_at, directory, partials=False)
+            source = await self._look(lambda: look_at(directory, partials=False), directory)
             require_acknowledged(source.tier, acknowledged=spec.security_acknowledged)
             look = await self._judge(directory) if source.is_bundle else None
             if look is not None:
@@ -182,6 +189,26 @@ class OwnedImporter:
         return directory
 
     # --- both --------------------------------------------------------------------------------------------------
+
+    async def _look(self, look: Callable[[], ModelSource], path: Path) -> ModelSource:
+        """Look at a source, on a thread that can be left to a filesystem that hangs."""
+        try:
+            return await in_time(look, LOOK_S, name="import-look")
+        except TimeoutError:
+            raise AssetUnresponsive(
+                f"{path} did not answer within {LOOK_S:g} s",
+                hint="check the filesystem that holds it: a network or external drive may have gone away",
+            ) from None
+
+    def _look_outside(self, path: Path) -> ModelSource:
+        root, source = self._library.layout.root, path.resolve()
+        if source == root or root in source.parents:
+            raise InvalidParams(
+                f"{path} lies in the library already", hint="import_model_in_place makes it a model where it is"
+            )
+        if source in root.parents:
+            raise LibraryInsideSource(f"the library {root} lies inside {path}", hint="import the model's own folder")
+        return look_at(path)
 
     @contextmanager
     def _place(self, model_type: str, family: str, official_name: str, match_source: str) -> Iterator[Placed]:

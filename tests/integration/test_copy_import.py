@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ import pytest
 from blake3 import blake3
 
 from pumas_agent.contracts.errors import (
+    AssetUnresponsive,
     ImportFailed,
     InvalidParams,
+    LibraryInsideSource,
     LibraryUnwritable,
     NotEnoughSpace,
     PathNotAbsolute,
@@ -260,6 +263,40 @@ async def test_what_cannot_be_copied_is_named_and_nothing_is_left_out_silently(a
     result = await imported(agent, model)
 
     assert result["error"] == "linked cannot be imported: it is a link to a folder"
+
+
+async def test_a_folder_of_bundles_is_no_model(agent: "Parts", model: Path) -> None:
+    """However many model files lie in it."""
+    write_stable_diffusion_bundle(model / "more" / "sd")
+
+    result = await imported(agent, model)
+
+    assert [one["code"] for one in result["findings"]] == ["several_models"]
+    assert result["error"].endswith("in more/sd")
+
+
+async def test_the_library_is_not_imported_into_itself(agent: "Parts", tmp_path: Path) -> None:
+    with pytest.raises(LibraryInsideSource):
+        await agent.call("import_model", **spec(tmp_path))
+
+
+async def test_a_source_that_does_not_answer_keeps_nobody_waiting(
+    agent: "Parts", model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread is left behind."""
+    hung = threading.Event()
+
+    def look_at(path: Path, **_given: Any) -> Any:
+        hung.wait(20)
+        raise OSError(f"{path} has gone away")
+
+    monkeypatch.setattr(owned, "look_at", look_at)
+    monkeypatch.setattr(owned, "LOOK_S", 0.05)
+
+    with pytest.raises(AssetUnresponsive):
+        await agent.call("import_model", **spec(model))
+
+    hung.set()
 
 
 async def test_a_path_that_means_nothing_is_an_error(agent: "Parts", tmp_path: Path) -> None:
