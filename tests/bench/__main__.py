@@ -6,10 +6,11 @@ Everything that is compared is measured in the same run.
 import argparse
 import sys
 
-from tests.bench import freshness, library_bench, lookup, validate, watch
+from tests.bench import freshness, library_bench, lookup, serve, validate, watch
 
 BENCHES = {
     "lookup": lookup.run,
+    "serve": serve.run,
     "freshness": freshness.run,
     "validate": validate.run,
     "watch": watch.run,

@@ -49,19 +49,19 @@ def run() -> Report:
 
 
 def _measure(report: Report, size: int, ids: list[str], agent: Path, echo: Path) -> None:
-    frames = [_frame(model_id) for model_id in ids]
+    frames = [request_frame(model_id) for model_id in ids]
     name = f"{size} models"
 
-    ours, rate = _closed(agent, frames, 1)
-    theirs, echo_rate = _closed(echo, frames, 1)
+    ours, rate = closed(agent, frames, 1)
+    theirs, echo_rate = closed(echo, frames, 1)
     report.add(f"{name}, 1 client p50", percentile(ours, 0.5), "ms")
     report.add(f"{name}, 1 client p50 above echo", percentile(ours, 0.5) - percentile(theirs, 0.5), "ms", "<= 0.2")
     report.add(f"{name}, 1 client p99", percentile(ours, 0.99), "ms")
     report.add(f"{name}, 1 client rate", rate, "1/s")
     report.add(f"{name}, 1 client echo rate", echo_rate, "1/s")
 
-    ours = _paced(agent, frames, 8)
-    theirs = _paced(echo, frames, 8)
+    ours = paced(agent, frames, 8)
+    theirs = paced(echo, frames, 8)
     report.add(f"{name}, 8 paced clients p50", percentile(ours, 0.5), "ms")
     above = percentile(ours, 0.5) - percentile(theirs, 0.5)
     report.add(f"{name}, 8 paced clients p50 above echo", above, "ms", "<= 0.2")
@@ -69,24 +69,24 @@ def _measure(report: Report, size: int, ids: list[str], agent: Path, echo: Path)
     report.add(f"{name}, 8 paced clients p50 / echo", ratio, "x", "<= 2")
     report.add(f"{name}, 8 paced clients p99", percentile(ours, 0.99), "ms")
 
-    ours, rate = _closed(agent, frames, 8)
-    theirs, echo_rate = _closed(echo, frames, 8)
+    ours, rate = closed(agent, frames, 8)
+    theirs, echo_rate = closed(echo, frames, 8)
     report.add(f"{name}, 8 saturating clients p50", percentile(ours, 0.5), "ms")
     report.add(f"{name}, 8 saturating clients p99", percentile(ours, 0.99), "ms")
     report.add(f"{name}, 8 saturating clients rate", rate, "1/s")
     report.add(f"{name}, 8 saturating clients echo rate", echo_rate, "1/s")
     report.add(f"{name}, 8 saturating clients rate / echo", rate / echo_rate, "x", ">= 0.5")
 
-    with _judging_all(agent) as judged:
-        ours = _paced(agent, frames, 8)
-        theirs = _paced(echo, frames, 8)
+    with judging_all(agent) as judged:
+        ours = paced(agent, frames, 8)
+        theirs = paced(echo, frames, 8)
         rounds = judged()
     report.add(f"{name}, p99 while all are judged", percentile(ours, 0.99), "ms", "<= 5")
     report.add(f"{name}, echo p99 while all are judged", percentile(theirs, 0.99), "ms")
     report.add(f"{name}, times all were judged meanwhile", rounds, "", ">= 1")
 
 
-class _judging_all:  # noqa: N801  used like a function
+class judging_all:  # noqa: N801  used like a function
     """Has every bundle judged again and again while the block runs."""
 
     def __init__(self, agent: Path) -> None:
@@ -110,7 +110,7 @@ class _judging_all:  # noqa: N801  used like a function
         self._thread.join()
 
 
-def _frame(model_id: str) -> bytes:
+def request_frame(model_id: str) -> bytes:
     call = {"jsonrpc": "2.0", "id": 1, "method": "resolve_model_execution_descriptor", "params": {"model_id": model_id}}
     return json.dumps(call).encode() + b"\n"
 
@@ -144,7 +144,7 @@ class _Client:
         return waited
 
 
-def _closed(path: Path, frames: list[bytes], count: int) -> tuple[list[float], float]:
+def closed(path: Path, frames: list[bytes], count: int) -> tuple[list[float], float]:
     """Latencies in milliseconds and answers a second of `count` clients that never wait."""
     clients = [_Client(path, frames, seed) for seed in range(count)]
     latencies: list[float] = []
@@ -164,13 +164,13 @@ def _closed(path: Path, frames: list[bytes], count: int) -> tuple[list[float], f
     return latencies, rate
 
 
-def _paced(path: Path, frames: list[bytes], count: int) -> list[float]:
-    """Latencies in milliseconds of `count` clients that each send a hundred requests a second."""
+def paced(path: Path, frames: list[bytes], count: int, hertz: float = _PACE_HZ) -> list[float]:
+    """Latencies in milliseconds of `count` clients that each send so many requests a second."""
     clients = [_Client(path, frames, seed) for seed in range(count)]
     latencies: list[float] = []
     start = time.perf_counter()
     for number, client in enumerate(clients):
-        client.due = start + number / (_PACE_HZ * count)
+        client.due = start + number / (hertz * count)
     with selectors.DefaultSelector() as selector:
         for client in clients:
             selector.register(client.socket, selectors.EVENT_READ, client)
@@ -178,7 +178,7 @@ def _paced(path: Path, frames: list[bytes], count: int) -> list[float]:
         while (now := time.perf_counter()) < start + _PACED_S or len(idle) < count:
             for client in [client for client in idle if client.due <= now < start + _PACED_S]:
                 idle.discard(client)
-                client.due += 1 / _PACE_HZ
+                client.due += 1 / hertz
                 client.send()
             wait = min((client.due for client in idle), default=now + 0.01) - time.perf_counter()
             for key, _ in selector.select(max(0.0, min(wait, 0.01))):
