@@ -1373,6 +1373,17 @@ export interface RecordExplanation {
   not_committed: string | null;
 }
 
+/** A record that is gone or cannot be read, and what it can be made from. */
+export interface RecordRepair {
+  success: boolean;
+  model_id: string;
+  /** Null: the record can be read, and nothing is to be repaired. */
+  source: RepairSource | null;
+  /** Fields that nothing is left of. */
+  lost: string[];
+  applied: boolean;
+}
+
 /** What a front end has to load again. */
 export type RefreshScope =
   | "summary"
@@ -1435,6 +1446,18 @@ export interface Relocation {
   refused: string | null;
   applied: boolean;
 }
+
+/** Which model, and whether to do it or only to say what would be done. */
+export interface RepairParams {
+  model_id: string;
+  /** Do it; otherwise nothing is written. */
+  apply?: boolean;
+}
+
+/** What a record is made from again. */
+export type RepairSource =
+  | "backup"
+  | "index";
 
 /** What `overwrite` took the place of. */
 export interface ReplacedFile {
@@ -1755,6 +1778,8 @@ export interface Methods {
   delete_model_with_cascade: { params: DeleteParams; result: DeleteResult };
   /** File a model of the library's own under its type and family. Without `apply` nothing is written. */
   reclassify_model: { params: ReclassifyParams; result: Reclassification };
+  /** Make a record that is gone or cannot be read again, from its backup or the index. */
+  repair_model_record: { params: RepairParams; result: RecordRepair };
   /** Which models may be there twice. Nothing is done about it. */
   list_duplicate_models: { params: NoParams; result: DuplicateReport };
   /** Change a model's name, tags or notes. */

@@ -25,6 +25,7 @@ from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
 from pumas_agent.cli.reindex import reindex
 from pumas_agent.cli.relocate import relocate
+from pumas_agent.cli.repair import repair
 from pumas_agent.cli.run import run
 from pumas_agent.cli.search import search
 from pumas_agent.cli.session import Session
@@ -94,6 +95,7 @@ for command in (
     thaw,
     reclassify,
     duplicates,
+    repair,
     backup,
     restore,
     map_,

@@ -75,7 +75,13 @@ from pumas_agent.contracts.relocation import (
     Relocation,
 )
 from pumas_agent.contracts.selector import SelectorSnapshot
-from pumas_agent.contracts.upkeep import DuplicateReport, Reclassification, ReclassifyParams
+from pumas_agent.contracts.upkeep import (
+    DuplicateReport,
+    Reclassification,
+    ReclassifyParams,
+    RecordRepair,
+    RepairParams,
+)
 from pumas_agent.contracts.verification import VerifyParams, VerifyReport
 
 MAX_FRAME_IN = 1024 * 1024
@@ -344,6 +350,13 @@ METHODS: dict[str, MethodContract] = {
             Reclassification,
             Access.WRITE,
             "File a model of the library's own under its type and family. Without `apply` nothing is written.",
+        ),
+        MethodContract(
+            "repair_model_record",
+            RepairParams,
+            RecordRepair,
+            Access.WRITE,
+            "Make a record that is gone or cannot be read again, from its backup or the index.",
         ),
         MethodContract(
             "list_duplicate_models",

@@ -1,5 +1,7 @@
 """What is found about models that are filed wrongly or there twice, and what a person may have done about it."""
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from pumas_agent.contracts.metadata import StorageKind
@@ -29,6 +31,30 @@ class Reclassification(Contract):
     refused: str | None = Field(default=None, description="Why it cannot move there.")
     links: int = Field(default=0, description="Links of it in applications, which go: apply the mapping again.")
     applied: bool = False
+
+
+class RepairParams(Contract):
+    """Which model, and whether to do it or only to say what would be done."""
+
+    model_id: str = Field(min_length=1, max_length=1024)
+    apply: bool = Field(default=False, description="Do it; otherwise nothing is written.")
+
+
+class RepairSource(StrEnum):
+    """What a record is made from again."""
+
+    BACKUP = "backup"
+    INDEX = "index"
+
+
+class RecordRepair(Contract):
+    """A record that is gone or cannot be read, and what it can be made from."""
+
+    success: bool = True
+    model_id: str
+    source: RepairSource | None = Field(description="Null: the record can be read, and nothing is to be repaired.")
+    lost: tuple[str, ...] = Field(description="Fields that nothing is left of.")
+    applied: bool
 
 
 class DuplicateModel(Contract):

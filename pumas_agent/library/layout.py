@@ -15,8 +15,10 @@ METADATA_NAME = "metadata.json"
 BACKUP_NAME = "metadata.json.bak"
 REMOVED_NAME = "metadata.json.removed"
 """What a metadata.json is renamed to when its model is removed: decided then, and finished at the latest at a start."""
+DAMAGED_NAME = "metadata.json.damaged"
+"""What a metadata.json that cannot be read is renamed to when it is repaired."""
 OVERRIDES_NAME = "overrides.json"
-OWN_NAMES = frozenset({METADATA_NAME, BACKUP_NAME, REMOVED_NAME, OVERRIDES_NAME})
+OWN_NAMES = frozenset({METADATA_NAME, BACKUP_NAME, REMOVED_NAME, DAMAGED_NAME, OVERRIDES_NAME})
 """Files in a model's folder that are the library's records and no part of the model."""
 INDEX_NAME = "models.db"
 INDEX_BACKUP_NAME = "models.db.bak"

@@ -14,7 +14,7 @@ from typing import Any
 from pumas_agent.contracts.metadata import ModelMetadata
 from pumas_agent.contracts.timestamps import utc_from_ns
 from pumas_agent.library.index import IndexRow
-from pumas_agent.library.layout import BACKUP_NAME, METADATA_NAME, OVERRIDES_NAME
+from pumas_agent.library.layout import METADATA_NAME, OWN_NAMES
 
 MODEL_EXTENSIONS = (".gguf", ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
 """What a file model's payload may be called."""
@@ -22,10 +22,15 @@ PARTIAL_SUFFIXES = (".part", ".incomplete", ".pumas_download", ".crdownload", ".
 """How the files of downloads end that are not finished: those of Pumas, of the Hugging Face Hub, of browsers."""
 PRIMARY_DEPTH = 2
 _PARTIAL_DEPTH = 6
-_NOT_IN_ROW = (
+NOT_IN_ROW = (
     "model_id", "model_type", "cleaned_name", "official_name", "hashes", "tags", "compatible_apps", "conversion_source",
     "last_lookup_attempt", "license_artifact", "model_card_artifact", "reviewed_at", "reviewed_by", "subtype",
 )  # fmt: skip
+DERIVED_KEYS = (
+    "download_incomplete", "download_has_part_files", "download_missing_expected_files", "primary_format",
+    "quantization",
+)  # fmt: skip
+"""What a row says of a model's files; no record has it."""
 _PICKLES = {"pt", "pth", "ckpt", "bin", "pkl"}
 _FORMATS = {"gguf", "ggml", "safetensors", "onnx", "pickle"} | _PICKLES
 _QUANTIZATION = re.compile(
@@ -57,7 +62,7 @@ def payload_files(directory: Path, depth: int) -> Iterator[PayloadFile]:
             if entry.is_dir(follow_symlinks=False):
                 if level < depth:
                     pending.append((Path(entry.path), f"{name}/", level + 1))
-            elif entry.is_file(follow_symlinks=False) and name not in {METADATA_NAME, BACKUP_NAME, OVERRIDES_NAME}:
+            elif entry.is_file(follow_symlinks=False) and name not in OWN_NAMES:
                 try:
                     facts = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -96,7 +101,7 @@ def project(model_id: str, directory: Path, metadata: ModelMetadata, *, payload:
     document = metadata.to_document()
     payload = directory if payload is None else payload
     files = () if metadata.is_external else tuple(payload_files(payload, _PARTIAL_DEPTH))
-    facts = {key: value for key, value in document.items() if key not in _NOT_IN_ROW}
+    facts = {key: value for key, value in document.items() if key not in NOT_IN_ROW}
     if not facts["validation_errors"]:
         del facts["validation_errors"]
     facts |= _payload_facts(metadata, files)

@@ -27,12 +27,14 @@ from pumas_agent.contracts.errors import (
 )
 from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
 from pumas_agent.contracts.timestamps import utc_now
+from pumas_agent.contracts.upkeep import RecordRepair
 from pumas_agent.library.catalog import Catalog
 from pumas_agent.library.dependency_store import DependencyStore
 from pumas_agent.library.files import read_json, sync_directory, write_json
 from pumas_agent.library.index import IndexRow, IndexWriter
 from pumas_agent.library.layout import (
     BACKUP_NAME,
+    DAMAGED_NAME,
     INDEX_BACKUP_NAME,
     METADATA_NAME,
     OVERRIDES_NAME,
@@ -43,6 +45,7 @@ from pumas_agent.library.layout import (
 from pumas_agent.library.links import LinkRegistry, read_links
 from pumas_agent.library.places import ModelPlaces, make_folders, remove_empty, require_no_model_above, unwritable
 from pumas_agent.library.projection import project
+from pumas_agent.library.repair import repaired
 
 _CHUNK = 500
 _PRUNED_AT_ONCE = 5_000
@@ -198,6 +201,38 @@ class ModelStore:
                 self._index.put_signatures([(model_id, signature)])
         self._catalog.put([row], self._index.last_event_id())
 
+    def repair(self, model_id: str, *, apply: bool) -> RecordRepair:
+        """Find what a record that cannot be read can be made from again; with `apply`, make it.
+
+        Its backup is taken if that can be read, else the row. The damaged file is kept beside it.
+
+        Raises:
+            ModelNotFound: no such model.
+            LibraryUnwritable: it could not be written; the alert stands as before.
+            LibraryOffline: the whole library is not there.
+        """
+        directory = self.layout.directory(model_id)
+        self.layout.require_online(self._opened)
+        row = self._index.row(model_id)
+        if row is None:
+            raise ModelNotFound(f"Model not found: {model_id}")
+        try:
+            self.read(model_id)
+        except (MetadataUnreadable, ModelNotFound):
+            repair, record = repaired(directory, row)
+        else:
+            return RecordRepair(model_id=model_id, source=None, lost=(), applied=False)
+        if not apply:
+            return repair
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                (directory / METADATA_NAME).replace(directory / DAMAGED_NAME)
+            self._write(model_id, record)
+        except OSError as error:
+            raise unwritable(self.layout, model_id, error) from error
+        return repair.model_copy(update={"applied": True})
+
     def remove(self, model_id: str) -> tuple[str, ...]:
         """Remove a model's registry artifact and its row; the names of files in its folder that are not ours and stay.
 
@@ -233,7 +268,7 @@ class ModelStore:
         with self._index.durable_transaction():
             self._index.delete(model_id)
         self._catalog.remove([model_id], self._index.last_event_id())
-        for name in (BACKUP_NAME, OVERRIDES_NAME, REMOVED_NAME):
+        for name in (BACKUP_NAME, DAMAGED_NAME, OVERRIDES_NAME, REMOVED_NAME):
             with contextlib.suppress(FileNotFoundError):
                 (directory / name).unlink()
         kept = tuple(sorted(path.name for path in directory.iterdir())) if directory.is_dir() else ()

@@ -256,6 +256,6 @@ def _corrupt(model_id: str, reason: str) -> Condition:
     return Condition(
         f"{model_id}/metadata.json",
         {"reason": reason},
-        "repair the file, or copy metadata.json.bak over it if there is one; else unregister the model and register it"
-        " again. It stays registered meanwhile, as the index knows it",
+        f"`pumas-agent repair {model_id}` makes it again, from its backup or the index; or repair the file by hand."
+        " The model stays registered meanwhile, as the index knows it",
     )

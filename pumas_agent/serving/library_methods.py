@@ -22,7 +22,13 @@ from pumas_agent.contracts.imports import (
     ModelImportSpec,
 )
 from pumas_agent.contracts.rpc import NoParams
-from pumas_agent.contracts.upkeep import DuplicateReport, Reclassification, ReclassifyParams
+from pumas_agent.contracts.upkeep import (
+    DuplicateReport,
+    Reclassification,
+    ReclassifyParams,
+    RecordRepair,
+    RepairParams,
+)
 from pumas_agent.serving.parts import Parts
 from pumas_agent.serving.registry import Answer, Request
 from pumas_agent.upkeep import delete, edit, find_duplicates, reclassify
@@ -47,6 +53,7 @@ class LibraryMethods:
             "delete_model_with_cascade": self.delete,
             "update_model": self.edit,
             "reclassify_model": self.reclassify,
+            "repair_model_record": self.repair,
             "list_duplicate_models": self.duplicates,
         }
 
@@ -118,3 +125,9 @@ class LibraryMethods:
         """From the index."""
         catalog = self._parts.library.catalog
         return await self._parts.library.read(lambda index: find_duplicates(index, catalog.entries()))
+
+    async def repair(self, params: RepairParams, _request: Request) -> RecordRepair:
+        """The next look, which the write wakes, clears the alert."""
+        library = self._parts.library
+        await library.read(lambda _: library.layout.directory(params.model_id))
+        return await library.write(lambda store: store.repair(params.model_id, apply=params.apply))
