@@ -88,7 +88,7 @@ class Session:
         from pumas_agent.client import AgentClient
         from pumas_agent.contracts.rpc import Access
 
-        timeout = READ_TIMEOUT_S if contract.access is Access.READ else WRITE_TIMEOUT_S
+        timeout = WRITE_TIMEOUT_S if contract.access is Access.WRITE else READ_TIMEOUT_S
         with AgentClient(settings.socket.path, timeout=timeout) as client:
             if self.library is not None:
                 owned = Path(client.call("agent.status")["library_root"])

@@ -105,7 +105,7 @@ def parse_models(result: dict[str, Any]) -> ModelList:
 
 def only_reads(method: str) -> bool:
     """Whether a method may be sent again; one that this version does not know may not."""
-    return method in METHODS and METHODS[method].access is Access.READ
+    return method in METHODS and METHODS[method].access is not Access.WRITE
 
 
 def not_connected(path: Path, error: OSError) -> PumasError:

@@ -96,6 +96,9 @@ class Access(StrEnum):
     """What a method may do, and so which peers may call it."""
 
     READ = "read"
+    """Says what the library says."""
+    LOOK = "look"
+    """Looks, for its caller, at whatever the agent's user may look at, or works long: not for members of the group."""
     WRITE = "write"
 
 
@@ -281,14 +284,14 @@ METHODS: dict[str, MethodContract] = {
             "verify",
             VerifyParams,
             VerifyReport,
-            Access.READ,
+            Access.LOOK,
             "Compare records, index and files with each other, and deep, files with their digests. Changes nothing.",
         ),
         MethodContract(
             "discover_bundles",
             DiscoverParams,
             DiscoveryReport,
-            Access.READ,
+            Access.LOOK,
             "Which bundles lie below some folders, and which of them are registered.",
         ),
         MethodContract(
@@ -302,7 +305,7 @@ METHODS: dict[str, MethodContract] = {
             "classify_model_import_paths",
             ClassifyParams,
             ClassificationReport,
-            Access.READ,
+            Access.LOOK,
             "What lies at some paths, and how it could be imported. Changes nothing.",
         ),
         MethodContract(

@@ -38,6 +38,12 @@ from pumas_agent.serving.registry import Answer, Handler, Registry, Request, fin
 
 _log = structlog.get_logger(__name__)
 
+_WHY = {
+    Access.READ: "it shows the library",
+    Access.LOOK: "it looks, with the agent's rights, at what you ask for",
+    Access.WRITE: "it changes the library",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -268,14 +274,14 @@ class Connection(asyncio.Protocol):
         if contract.access not in self._allowed:
             raise NotPermitted(
                 f"user {self._peer.uid} may not call {contract.name}",
-                hint=f"it changes the library: only user {self._service.policy.own_uid} and root may",
+                hint=f"{_WHY[contract.access]}: only user {self._service.policy.own_uid} and root may",
             )
 
     def _start(self, request_id: RequestId, handler: Handler, answer: Awaitable[Answer]) -> None:
         self._in_flight += 1
         task = self._loop.create_task(self._finish(request_id, handler.contract.name, answer))
         self._service.usage.start(self._peer.uid, task)
-        if handler.contract.access is Access.READ or handler.contract.cancellable:
+        if handler.contract.access is not Access.WRITE or handler.contract.cancellable:
             self._cancellable[task] = request_id
         task.add_done_callback(self._finished)
 

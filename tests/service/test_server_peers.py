@@ -69,7 +69,7 @@ Speak = Callable[[str, int, list[int]], Awaitable[list[dict[str, Any]]]]
 @pytest.fixture
 async def speak(heard: Heard) -> AsyncIterator[Speak]:
     """Connects some times as nobody with some groups, sends one line each time, and returns what came back."""
-    registry = {name: Handler(METHODS[name], heard) for name in ("get_library_status", "rebuild_model_index")}
+    registry = {name: Handler(METHODS[name], heard) for name in METHODS}
     server = RpcServer(registry, PeerPolicy(own_uid=0, group_gid=GROUP), Limits(connections=8))
 
     def run(path: Path, line: str, times: int, groups: list[int]) -> list[dict[str, Any]]:
@@ -110,12 +110,23 @@ async def test_a_member_of_the_group_may_read(speak: Speak, heard: Heard) -> Non
     assert (heard.requests[0].peer.uid, GROUP in heard.requests[0].peer.groups) == (NOBODY, True)
 
 
-async def test_a_member_of_the_group_may_not_write(speak: Speak, heard: Heard) -> None:
-    """The refusal names the method and who may."""
-    answers = await speak(line("rebuild_model_index"), 1, [GROUP])
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("rebuild_model_index", "it changes the library"),
+        ("discover_bundles", "it looks, with the agent's rights"),
+        ("classify_model_import_paths", "it looks, with the agent's rights"),
+    ],
+)
+async def test_a_member_of_the_group_may_neither_write_nor_have_us_look(
+    speak: Speak, heard: Heard, method: str, why: str
+) -> None:
+    """What a user may not read is not read for them. The refusal names the method and who may."""
+    answers = await speak(line(method), 1, [GROUP])
 
     assert answers[0]["error"]["data"]["code"] == "not_permitted"
-    assert "rebuild_model_index" in answers[0]["error"]["message"]
+    assert method in answers[0]["error"]["message"]
+    assert why in answers[0]["error"]["data"]["hint"]
     assert "root" in answers[0]["error"]["data"]["hint"]
     assert not heard.requests
 
