@@ -14,7 +14,7 @@ from pumas_agent.importing.copier import HashedFile
 from pumas_agent.importing.formats import FileFormat
 from pumas_agent.importing.model_types import UNKNOWN_TYPE, TypeResolution
 from pumas_agent.importing.record import external_record
-from pumas_agent.importing.tasks import modalities_of
+from pumas_agent.importing.tasks import modalities_of, task_name
 
 _BACKENDS = {FileFormat.GGUF: "llama.cpp", FileFormat.ONNX: "onnx-runtime"}
 _TRANSFORMERS = frozenset({"llm", "vlm", "embedding", "reranker"})
@@ -42,12 +42,12 @@ def file_record(
 ) -> ModelMetadata:
     """The record of a file model."""
     main, found = primary
-    task = spec.pipeline_tag
+    task = task_name(spec.pipeline_tag)
     inputs, outputs = modalities_of(task)
     backend = _BACKENDS.get(found)
     if backend is None and found is FileFormat.SAFETENSORS and kind.model_type in _TRANSFORMERS:
         backend = "transformers"
-    reasons = [*([] if task else ["unknown-task-signature"]), *_doubts(kind)]
+    reasons = sorted([*([] if task else ["unknown-task-signature"]), *_doubts(kind)])
     return ModelMetadata(
         schema_version=2,
         model_id=placed.model_id,
@@ -66,7 +66,7 @@ def file_record(
         lookup_attempts=0,
         repo_id=spec.repo_id,
         storage_kind=StorageKind.LIBRARY_OWNED,
-        pipeline_tag=task,
+        pipeline_tag=spec.pipeline_tag,
         task_type_primary=task or "unknown",
         input_modalities=list(inputs),
         output_modalities=list(outputs),

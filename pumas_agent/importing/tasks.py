@@ -1,5 +1,7 @@
 """What goes into a model of a task and what comes out: tasks of the Hugging Face Hub, in the tokens of the record."""
 
+import re
+
 _TASKS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("text-generation", "text2text-generation", "summarization", "translation"), ("text", "text")),
     **dict.fromkeys(("fill-mask", "text-classification", "token-classification"), ("text", "text")),
@@ -28,7 +30,12 @@ _TASKS: dict[str, tuple[str, str]] = {
 }
 
 
+def task_name(given: str | None) -> str | None:
+    """A task as records write it: lower case, words joined by dashes; None when nothing is said."""
+    return re.sub(r"[^a-z0-9]+", "-", (given or "").lower()).strip("-") or None
+
+
 def modalities_of(task: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What goes in and what comes out; `unknown` for a task that is not known."""
-    inputs, outputs = _TASKS.get((task or "").strip().lower(), ("unknown", "unknown"))
+    inputs, outputs = _TASKS.get(task_name(task) or "", ("unknown", "unknown"))
     return tuple(inputs.split("+")), tuple(outputs.split("+"))
