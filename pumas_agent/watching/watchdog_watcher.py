@@ -29,7 +29,7 @@ PATIENCE_S = 1.0
 """How long one look may take before the others have their turn."""
 _LOOKS = 3
 """How often a root is looked at again after its watches changed; what still moves is left to the next sweep."""
-_CHUNK = 100
+_CHUNK = 250
 """Roots that are checked in one go; one that hangs has its neighbours checked singly."""
 
 

@@ -6,9 +6,10 @@ Everything that is compared is measured in the same run.
 import argparse
 import sys
 
-from tests.bench import freshness, library_bench, lookup, serve, validate, watch
+from tests.bench import freshness, idle, library_bench, lookup, serve, validate, watch
 
 BENCHES = {
+    "idle": idle.run,
     "lookup": lookup.run,
     "serve": serve.run,
     "freshness": freshness.run,

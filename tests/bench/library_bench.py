@@ -41,14 +41,14 @@ def run() -> Report:
         for models in SIZES:
             root = Path(name, f"library{models}")
             ids = write_library(root, models, bundles)
-            with _agent(root) as (client, first):
+            with started(root) as (client, first):
                 report.add(f"{models}: first start, to the first answer", first, "s")
-                _settled(client)
-            with _agent(root) as (client, start):
+                settled(client)
+            with started(root) as (client, start):
                 used = sum(psutil.Process(client.call("agent.status")["pid"]).cpu_times()[:2])
                 report.add(f"{models}: processor time until then", used, "s")
                 report.add(f"{models}: start to the first answer", start, "s", "<= 1" if models == SIZES[-1] else None)
-                _settled(client)
+                settled(client)
                 one_model[models] = _measure(report, client, models, ids[0])
     ratio = one_model[SIZES[-1]] / one_model[SIZES[0]]
     report.add("reconcile of one model, 10,000 to 100", ratio, "times", "<= 2")
@@ -93,7 +93,7 @@ def _measure(report: Report, client: AgentClient, models: int, bundle: str) -> f
 
 
 @contextmanager
-def _agent(library: Path) -> Iterator[tuple[AgentClient, float]]:
+def started(library: Path) -> Iterator[tuple[AgentClient, float]]:
     """An agent as it is started by a user, and the seconds until it answered for the first time."""
     with tempfile.TemporaryDirectory(prefix="pumas-bench-") as folder:
         socket = Path(folder, "agent.sock")
@@ -122,7 +122,7 @@ def _answers(client: AgentClient) -> bool:
     return True
 
 
-def _settled(client: AgentClient) -> None:
+def settled(client: AgentClient) -> None:
     client.call("reconcile")
     while client.call("agent.status")["queue"]:
         time.sleep(0.02)
