@@ -295,3 +295,52 @@ def test_the_first_client_starts_the_agent(short_tmp: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+# --- what the units take away ----------------------------------------------------------------------------------------
+
+CONFINED = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+PR_SET_NO_NEW_PRIVS, PR_SET_MDWE, PR_SET_SECCOMP, FILTER = 38, 65, 22, 2
+if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(PR_SET_MDWE, 1, 0, 0, 0):
+    sys.exit(99)
+socket_call = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
+program = b"".join(struct.pack("HBBI", *step) for step in [
+    (0x20, 0, 0, 0),                # load the number of the call
+    (0x15, 0, 3, socket_call),      # not socket(): allow
+    (0x20, 0, 0, 16),               # load its first argument, the family
+    (0x15, 1, 0, 1),                # AF_UNIX: allow
+    (0x06, 0, 0, 0x00050000 | 97),  # EAFNOSUPPORT
+    (0x06, 0, 0, 0x7FFF0000),       # allow
+])
+kept = ctypes.create_string_buffer(program, len(program))
+filter = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 6, ctypes.addressof(kept)))
+if libc.prctl(PR_SET_SECCOMP, FILTER, ctypes.byref(filter), 0, 0):
+    sys.exit(99)
+import socket
+try:
+    socket.socket(socket.AF_INET)
+except OSError:
+    os.execv(sys.argv[1], sys.argv[1:])
+sys.exit(98)
+"""
+
+
+@pytest.mark.skipif(
+    os.uname().machine not in {"x86_64", "aarch64"} or sys.platform != "linux", reason="the filter knows two machines"
+)
+def test_it_works_without_what_the_units_take_away(start: "StartAgent", make_bundle: "MakeBundle") -> None:
+    """No memory that is writable and executable, no network, no new privileges: it judges, serves, sees a change."""
+    confined = [sys.executable, "-c", CONFINED]
+    if (code := subprocess.run([*confined, "/bin/true"], check=False).returncode) == 99:
+        pytest.skip("the kernel has no PR_SET_MDWE, or no seccomp")
+    assert code == 0
+    agent = start(within=confined)
+    bundle = make_bundle()
+
+    model_id = agent.register(bundle)
+
+    assert agent.client.descriptor(model_id).entry_path == str(bundle)
+    (bundle / "model_index.json").unlink()
+    agent.wait_for("alert.raised", code="bundle_incomplete")
