@@ -41,12 +41,19 @@ class PartsWatchdog:
         if notifier.watchdog_s is None:
             return
 
+        pause_s = notifier.watchdog_s / 4
+
         async def reader() -> bool:
             return await asyncio.get_running_loop().run_in_executor(self._thread, watcher.reads)
 
         async def writer() -> bool:
             if library.writable:
-                await library.write(lambda _: None)
+                asked = asyncio.ensure_future(library.write(lambda _: None))
+                steps = library.write_steps
+                while not (await asyncio.wait({asked}, timeout=pause_s))[0]:
+                    if steps != (steps := library.write_steps):  # behind a long queue, which it works off
+                        watchdog.heard("writer")
+                await asked
             return True
 
         async def beat() -> None:
@@ -54,7 +61,7 @@ class PartsWatchdog:
 
         probes = {"reader": reader, "writer": writer}
         watchdog = Watchdog(notifier.alive, notifier.watchdog_s, probes, reporting=("scheduler",))
-        schedule.every("watchdog", notifier.watchdog_s / 4, beat)
+        schedule.every("watchdog", pause_s, beat)
         self._feeding = asyncio.create_task(watchdog.run(), name="watchdog")
 
     async def stop(self) -> None:
