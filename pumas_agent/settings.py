@@ -23,6 +23,7 @@ from pumas_agent.contracts.rpc import SOCKET_PATH_MAX, default_socket_path
 
 __all__ = [
     "BundleSettings",
+    "Explained",
     "ExtraPipelineSettings",
     "FeedSettings",
     "LibrarySettings",
@@ -31,6 +32,8 @@ __all__ = [
     "Settings",
     "SocketSettings",
     "WatchSettings",
+    "config_path",
+    "explain_settings",
     "load_bundle_settings",
     "load_settings",
 ]
@@ -240,10 +243,24 @@ _KNOWN = (*_SECTIONS, *_NAMES)
 class _Given:
     """One value and who gave it."""
 
+    source: "Source"
     origin: str
     section: str
     key: str
     value: Any
+
+
+Source = Literal["default", "file", "environment", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One setting, and where its value comes from: `origin` is the file or the variable."""
+
+    name: str
+    value: Any
+    source: Source
+    origin: str
 
 
 def load_settings(
@@ -260,16 +277,48 @@ def load_settings(
     Raises:
         SettingsInvalid: the file cannot be read, a name is unknown, or a value cannot be used.
     """
+    return _load(config, environ, overrides)[0]
+
+
+def explain_settings(
+    config: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Mapping[str, Any]]
+) -> list[Explained]:
+    """Each setting in the order of the reference; arguments and errors as `load_settings`."""
+    settings, origins = _load(config, environ, overrides)
+    document = settings.model_dump(mode="json")
+    explained = []
+    for name in _NAMES:
+        section, _, key = name.partition(".")
+        given = origins.get(name)
+        value = document[section][key]
+        explained.append(
+            Explained(name, value, "default", "default")
+            if given is None
+            else Explained(name, value, given.source, given.origin)
+        )
+    return explained
+
+
+def config_path(config: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """The configuration file, and whether somebody named it: that one has to exist."""
+    variable = environ.get("PUMAS_AGENT_CONFIG")
+    named = config or (Path(variable).expanduser() if variable else None)
+    return named or _config_folder(environ) / "config.toml", named is not None
+
+
+def _load(
+    config: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Mapping[str, Any]]
+) -> tuple[Settings, dict[str, _Given]]:
     values, origins = _collected(config, environ, overrides)
     settings = _checked(Settings, values, origins)
     length = len(os.fsencode(settings.socket.path))
     if length > SOCKET_PATH_MAX:
         raise SettingsInvalid(
-            f"{origins['socket.path']}: socket.path {settings.socket.path} is {length} bytes long; "
+            f"{origins['socket.path'].origin}: socket.path {settings.socket.path} is {length} bytes long; "
             f"the path of a Unix socket has at most {SOCKET_PATH_MAX}",
             hint="choose a shorter path with --socket or PUMAS_AGENT_SOCKET",
         )
-    return settings
+    return settings, origins
 
 
 def load_bundle_settings(
@@ -288,14 +337,14 @@ class _BundlesAlone(Contract):
 
 def _collected(
     config: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Mapping[str, Any]]
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, _Given]]:
     """What every source says, and who said it last."""
     values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
-    origins: dict[str, str] = {}
+    origins: dict[str, _Given] = {}
     for given in (
-        _Given("default", "library", "root", _default_library(environ)),
-        _Given("default", "socket", "path", default_socket_path(environ)),
-        _Given("default", "mapping", "config_dir", _config_folder(environ) / "mapping-configs"),
+        _Given("default", "default", "library", "root", _default_library(environ)),
+        _Given("default", "default", "socket", "path", default_socket_path(environ)),
+        _Given("default", "default", "mapping", "config_dir", _config_folder(environ) / "mapping-configs"),
         *_from_file(config, environ),
         *_from_environment(environ),
         *_from_flags(overrides),
@@ -303,11 +352,11 @@ def _collected(
         name = f"{given.section}.{given.key}"
         _check_name(given.origin, name)
         values[given.section][given.key] = given.value
-        origins[name] = given.origin
+        origins[name] = given
     return values, origins
 
 
-def _checked(model: type[_Model], values: Mapping[str, Any], origins: Mapping[str, str]) -> _Model:
+def _checked(model: type[_Model], values: Mapping[str, Any], origins: Mapping[str, _Given]) -> _Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -318,13 +367,11 @@ def _checked(model: type[_Model], values: Mapping[str, Any], origins: Mapping[st
 
 
 def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[_Given]:
-    variable = environ.get("PUMAS_AGENT_CONFIG")
-    named = config or (Path(variable).expanduser() if variable else None)
-    path = named or _config_folder(environ) / "config.toml"
+    path, is_named = config_path(config, environ)
     try:
         document = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
-        if named is None:
+        if not is_named:
             return
         raise SettingsInvalid(
             f"the configuration file {path} does not exist", hint="correct --config or PUMAS_AGENT_CONFIG"
@@ -339,23 +386,23 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[_Giv
         if not isinstance(content, dict):
             raise SettingsInvalid(f"{path}: {section} is a section, not a value", hint=f"write [{section}] on a line")
         for key, value in content.items():
-            yield _Given(str(path), section, key, value)
+            yield _Given("file", str(path), section, key, value)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
     for name, (section, key) in _SHORTCUTS.items():
         if value := environ.get(name):
-            yield _Given(name, section, key, value)
+            yield _Given("environment", name, section, key, value)
     for name, value in sorted(environ.items()):
         section, found, key = name.removeprefix(_PREFIX).lower().partition("__")
         if name.startswith(_PREFIX) and found:
-            yield _Given(name, section, key, value)
+            yield _Given("environment", name, section, key, value)
 
 
 def _from_flags(overrides: Mapping[str, Mapping[str, Any]]) -> Iterator[_Given]:
     for section, content in overrides.items():
         for key, value in content.items():
-            yield _Given("the command line", section, key, value)
+            yield _Given("flag", "the command line", section, key, value)
 
 
 def _own_folder(environ: Mapping[str, str], variable: str, otherwise: str) -> Path:
@@ -386,11 +433,11 @@ def _check_name(origin: str, name: str) -> None:
     )
 
 
-def _problem(problem: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+def _problem(problem: Mapping[str, Any], origins: Mapping[str, _Given]) -> str:
     """One sentence: who gave which setting what, and what is allowed."""
     name = ".".join(str(part) for part in problem["loc"])
     allowed = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    origin = origins.get(".".join(name.split(".")[:2]))  # what is below a setting came with it
-    if origin is None:  # about a whole section
+    given = origins.get(".".join(name.split(".")[:2]))  # what is below a setting came with it
+    if given is None:  # about a whole section
         return f"{name}: {allowed}"
-    return f"{origin}: {name} = {str(problem['input'])[:200]!r}: {allowed}"
+    return f"{given.origin}: {name} = {str(problem['input'])[:200]!r}: {allowed}"

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from generator.schemas import Schema, contract_errors
 from generator.typescript import type_of
+from pumas_agent.agent.reloading import AT_ONCE
 from pumas_agent.bundles import EXPLANATIONS
 from pumas_agent.cli.program import program
 from pumas_agent.contracts.rpc import MAX_FRAME_IN, MAX_FRAME_OUT, METHODS
@@ -114,7 +115,13 @@ Each setting may be given as `PUMAS_AGENT_<SECTION>__<KEY>`, for example `PUMAS_
 as well. A name that is not known is an error that says which one is meant (a variable without the two underscores is
 not taken for a setting). `~` is expanded; a relative
 path starts at the working directory. [config/pumas-agent.toml](../../config/pumas-agent.toml) is an example with every
-setting in it.""",
+setting in it.
+
+A running agent reads its configuration again on SIGHUP: see
+[run it as a service](../how-to/run-as-a-service.md#change-the-configuration). These hold at once, the others after a
+restart: """
+        + ", ".join(f"`{name}*`" if name.endswith(".") else f"`{name}`" for name in AT_ONCE)
+        + ".",
     ]
     for section, info in Settings.model_fields.items():
         model = info.annotation

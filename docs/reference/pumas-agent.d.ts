@@ -83,7 +83,8 @@ export type AlertCode =
   | "watch_restarted"
   | "metadata_corrupt"
   | "library_offline"
-  | "library_unwritable";
+  | "library_unwritable"
+  | "config_invalid";
 
 /** Which application. */
 export interface AppParams {

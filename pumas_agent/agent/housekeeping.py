@@ -36,6 +36,11 @@ class Housekeeping:
         if self._round is None or self._round.done():
             self._round = asyncio.create_task(self._rounds(), name="housekeeping")
 
+    def retune(self, *, adopts: bool, trash_days: float) -> None:
+        """What the operator wants from the next round on."""
+        self._adopts = adopts
+        self._trash_days = trash_days
+
     async def stop(self) -> None:
         """Give up the round that is going on; what it has begun to write is finished."""
         self._stopped = True

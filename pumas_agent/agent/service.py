@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import signal
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -16,14 +15,24 @@ import structlog
 from pumas_agent import __version__
 from pumas_agent.agent.assembly import absence_policy, assemble
 from pumas_agent.agent.housekeeping import Housekeeping
+from pumas_agent.agent.reloading import reload
+from pumas_agent.agent.supervision import PartsWatchdog, status_line
 from pumas_agent.bundles import JudgePool, Policy
-from pumas_agent.contracts.errors import LibraryBusy, PumasError
+from pumas_agent.contracts.errors import PumasError, SettingsInvalid
 from pumas_agent.contracts.explanation import WatchedBy, WatchExplanation
 from pumas_agent.contracts.health import AlertCode
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
 from pumas_agent.contracts.timestamps import utc_now
-from pumas_agent.health import LIBRARY, WATCH_CODES, configure_logs, lost_condition, watch_conditions
+from pumas_agent.health import (
+    LIBRARY,
+    WATCH_CODES,
+    Notifier,
+    config_condition,
+    configure_logs,
+    lost_condition,
+    watch_conditions,
+)
 from pumas_agent.library import Library
 from pumas_agent.mounts import Mounts, mounts
 from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, ReconcileQueue, Schedule
@@ -44,35 +53,22 @@ _LOST = {"watch_overflow": AlertCode.WATCH_OVERFLOW, "watch_restarted": AlertCod
 log = structlog.get_logger(__name__)
 
 
-async def run_agent(settings: Settings, *, on_ready: Callable[[], None] | None = None) -> None:
-    """Serve a library until SIGTERM, SIGINT or SIGHUP (the terminal went away).
-
-    Raises:
-        LibraryBusy: another agent owns the library, or listens on the socket.
-        LibraryUnavailable, SettingsInvalid: it cannot be opened or bound.
-    """
-    configure_logs(settings.log.level, settings.log.format)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    agent = Agent(settings)
-    try:
-        await agent.start(given_up=stop.is_set)
-        if on_ready is not None:
-            on_ready()
-        await stop.wait()
-    except LibraryBusy:
-        if not stop.is_set():  # told to stop while it waited for a command: that is no failure
-            raise
-    finally:
-        await agent.stop()
-
-
 class Agent:
-    """The parts of a running service."""
+    """The parts of a running service.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: what it was told.
+        notifier: the way to the service manager, where there is one.
+        inherited: the socket that the service manager listens on for the agent; null: it makes its own.
+    """
+
+    def __init__(
+        self, settings: Settings, notifier: Notifier | None = None, inherited: BoundSocket | None = None
+    ) -> None:
         self._settings = settings
+        self._notifier = notifier or Notifier()
+        self._inherited = inherited
+        self._socket_path = settings.socket.path if inherited is None else inherited.path
         self._started_at = utc_now()
         self._stopping: list[Callable[[], Any]] = []
         self._watched: dict[str, tuple[Path, tuple[str, ...]]] = {}
@@ -92,7 +88,11 @@ class Agent:
         settings = self._settings
         self._loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        self.library = await asyncio.to_thread(Library.open, settings.library.root, "agent", given_up=given_up)
+        self._notifier.status("opening the library")
+        async with (
+            self._notifier.extending()
+        ):  # a command may hold the lock, or the index may have to be brought up to date
+            self.library = await asyncio.to_thread(Library.open, settings.library.root, "agent", given_up=given_up)
         self._stopping.append(lambda: asyncio.to_thread(self.library.close))
         judges = JudgePool(Policy.from_fields(settings.bundles.model_dump()))
         self._stopping.append(judges.close)
@@ -105,7 +105,7 @@ class Agent:
             backend=watch.backend,
             poll_interval_s=watch.poll_interval_s,
             max_watches=watch.max_watches,
-            heartbeat=settings.socket.path.parent,
+            heartbeat=self._socket_path.parent,
             on_moved=self._on_moved,
         )
         self.parts = await assemble(
@@ -119,6 +119,7 @@ class Agent:
             relocated=self._on_relocated,
             unsettled=self._on_unsettled,
         )
+        self.parts.alerts.observe(LIBRARY, (AlertCode.CONFIG_INVALID,), {})  # it started with what is there now
         self._stopping.append(self.parts.absences.stop)
         self._housekeeping = Housekeeping(
             self.parts, adopts=settings.library.adopt, trash_days=settings.library.trash_days
@@ -136,6 +137,7 @@ class Agent:
         schedule.every("feed pruning", _FEED_PRUNING_S, self._prune_feed, at_once=True)
         schedule.start()
         self._stopping.append(schedule.stop)
+        self._stopping.append(PartsWatchdog(self._notifier, self.library, self.watcher, schedule).stop)
         gc.freeze()  # what was built until now lives as long as the agent: no collection has to look at it again
 
     async def _serve(self) -> None:
@@ -143,7 +145,7 @@ class Agent:
         methods = Methods(
             self.parts, reconcile=self._reconcile, follow=self.follow, status=self.status, watching=self.watching
         )
-        bound: BoundSocket = bind_socket(settings.socket.path, group=settings.socket.group)
+        bound = self._inherited or bind_socket(settings.socket.path, group=settings.socket.group)
         self._stopping.append(bound.close)
         self.server = RpcServer(
             methods.registry(),
@@ -157,9 +159,36 @@ class Agent:
             version=__version__,
             pid=os.getpid(),
             library=str(self.library.layout.root),
-            socket=str(settings.socket.path),
+            socket=str(self._socket_path),
             models=len(self.library.catalog),
         )
+        self._notifier.ready()
+        self._say_status()
+
+    async def reload(self, reread: Callable[[], Settings]) -> None:
+        """Take what a running agent can take of the configuration as it is now, all of it or nothing."""
+        self._notifier.reloading()
+        found = {}
+        try:
+            done = reload(self._settings, await asyncio.to_thread(reread))
+        except SettingsInvalid as error:
+            found = {AlertCode.CONFIG_INVALID: config_condition(error)}
+        else:
+            settings = self._settings = done.settings
+            configure_logs(settings.log.level, settings.log.format)
+            self.queue.retune(settings.watch.debounce_ms / 1000, settings.watch.max_delay_ms / 1000)
+            self.parts.absences.retune(absence_policy(settings))
+            self.parts.finder.retune(settings.bundles.search_roots)
+            self._housekeeping.retune(adopts=settings.library.adopt, trash_days=settings.library.trash_days)
+            say = log.warning if done.restart else log.info
+            say("config.reloaded", changed=list(done.changed), restart_needed=list(done.restart))
+        self.parts.alerts.observe(LIBRARY, (AlertCode.CONFIG_INVALID,), found)
+        self._notifier.ready()
+        self._say_status()
+
+    def _say_status(self) -> None:
+        if self._notifier.is_heard:
+            self._notifier.status(status_line(self._bundle_states(), self.parts.alerts.standing()))
 
     async def stop(self) -> None:
         """Stop in the opposite order: no new work, finish the commit in hand, close."""
@@ -205,6 +234,7 @@ class Agent:
         """Find what no event tells, and say how it stands with the watching."""
         await asyncio.to_thread(self._look_around)
         self._say_how_watching_is()
+        self._say_status()
         if self._mounts != (now := await asyncio.to_thread(mounts)):
             self._mounts = now
             self.parts.absences.look_again()
@@ -296,6 +326,7 @@ class Agent:
         report = await self.parts.reconciler.run(scope, reasons, tell)
         if scope == ALL_MODELS:
             self._housekeeping.begin()
+        self._say_status()
         return report
 
     async def _reconcile(self, scope: str, request: Request) -> ReconcileReport:
@@ -313,11 +344,14 @@ class Agent:
         known = isinstance(fault, PumasError)
         log.error("reconcile.failed", scope=scope, reason=reason, exc_info=None if known else fault)
 
-    def status(self) -> AgentStatus:
-        """What the agent is and does now."""
+    def _bundle_states(self) -> dict[str, int]:
         bundles: dict[str, int] = defaultdict(int)
         for entry in self.library.catalog.bundles():
             bundles[str(entry.validation_state or "unknown")] += 1
+        return dict(bundles)
+
+    def status(self) -> AgentStatus:
+        """What the agent is and does now."""
         alerts = self.parts.alerts.standing()
         cover = self.watcher.cover()
         return AgentStatus(
@@ -326,11 +360,11 @@ class Agent:
             pid=os.getpid(),
             version=__version__,
             started_at=self._started_at,
-            socket=str(self._settings.socket.path),
+            socket=str(self._socket_path),
             library_root=str(self.library.layout.root),
             generation=self.library.catalog.generation,
             models=len(self.library.catalog),
-            bundles=dict(bundles),
+            bundles=self._bundle_states(),
             last_reconcile=self.parts.reconciler.last_full,
             last_reconcile_at=self.parts.reconciler.last_full_at,
             queue=self.queue.queued,

@@ -9,6 +9,7 @@ from pumas_agent import __version__
 from pumas_agent.cli.accept import accept
 from pumas_agent.cli.backup import backup, restore
 from pumas_agent.cli.classify import classify
+from pumas_agent.cli.config import config as config_
 from pumas_agent.cli.delete import delete
 from pumas_agent.cli.demo import demo
 from pumas_agent.cli.deps import deps
@@ -28,6 +29,7 @@ from pumas_agent.cli.relocate import relocate
 from pumas_agent.cli.repair import repair
 from pumas_agent.cli.run import run
 from pumas_agent.cli.search import search
+from pumas_agent.cli.service import service
 from pumas_agent.cli.session import Session
 from pumas_agent.cli.show import show
 from pumas_agent.cli.status import status
@@ -100,5 +102,7 @@ for command in (
     restore,
     map_,
     links,
+    config_,
+    service,
 ):
     program.add_command(command)

@@ -17,7 +17,8 @@ from pumas_agent.cli.session import Session
 def run(session: Session, log_level: str | None) -> int:
     """Run the agent in the foreground.
 
-    It ends when it is told to: SIGTERM, or Ctrl-C.
+    It ends when it is told to: SIGTERM, or Ctrl-C. SIGHUP reads the configuration again, except on a terminal, where it
+    says that the terminal is gone.
     """
     import asyncio
 
@@ -30,7 +31,13 @@ def run(session: Session, log_level: str | None) -> int:
         click.echo(f"library  {printable(settings.library.root)}")
         click.echo(f"socket   {printable(settings.socket.path)}   (Ctrl-C stops)")
 
-    asyncio.run(run_agent(settings, on_ready=greet if sys.stdout.isatty() else None))
+    asyncio.run(
+        run_agent(
+            settings,
+            reread=lambda: session.settings(log_level=log_level),
+            on_ready=greet if sys.stdout.isatty() else None,
+        )
+    )
     return 0
 
 

@@ -39,16 +39,19 @@ class Session:
         """
         from pumas_agent.settings import load_settings
 
+        return load_settings(self.config, os.environ, self.flags(log_level=log_level))
+
+    def flags(self, *, log_level: str | None = None) -> dict[str, dict[str, object]]:
+        """What was said on the command line, by section and key."""
         flags: dict[str, dict[str, object]] = {
             "library": {"root": self.library},
             "socket": {"path": self.socket},
             "log": {"level": log_level},
         }
-        given = {
+        return {
             section: {key: value for key, value in content.items() if value is not None}
             for section, content in flags.items()
         }
-        return load_settings(self.config, os.environ, given)
 
     def bundle_settings(self, *, depth: str | None) -> "BundleSettings":
         """The settings on judging bundles alone; what is said of library and socket is not needed for it.

@@ -25,6 +25,7 @@ class AlertCode(StrEnum):
     METADATA_CORRUPT = "metadata_corrupt"
     LIBRARY_OFFLINE = "library_offline"
     LIBRARY_UNWRITABLE = "library_unwritable"
+    CONFIG_INVALID = "config_invalid"
 
 
 class Severity(StrEnum):
@@ -53,6 +54,7 @@ SEVERITIES: dict[AlertCode, Severity] = {
     AlertCode.METADATA_CORRUPT: Severity.ERROR,
     AlertCode.LIBRARY_OFFLINE: Severity.CRITICAL,
     AlertCode.LIBRARY_UNWRITABLE: Severity.ERROR,
+    AlertCode.CONFIG_INVALID: Severity.ERROR,
 }
 
 

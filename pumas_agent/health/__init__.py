@@ -11,8 +11,9 @@ from pumas_agent.health.bundles import (
     offline_condition,
     unresponsive_condition,
 )
-from pumas_agent.health.library import LIBRARY, LIBRARY_CODES, library_condition
+from pumas_agent.health.library import LIBRARY, LIBRARY_CODES, config_condition, library_condition
 from pumas_agent.health.logs import configure_logs
+from pumas_agent.health.notify import Notifier, Watchdog
 from pumas_agent.health.watching import WATCH_CODES, lost_condition, watch_conditions
 
 __all__ = [
@@ -22,8 +23,11 @@ __all__ = [
     "WATCH_CODES",
     "AlertBook",
     "Condition",
+    "Notifier",
+    "Watchdog",
     "bundle_condition",
     "changed_condition",
+    "config_condition",
     "configure_logs",
     "library_condition",
     "lost_condition",

@@ -18,6 +18,11 @@ def library_condition(root: str, error: PumasError | None) -> dict[AlertCode, Co
     return {}
 
 
+def config_condition(error: PumasError) -> Condition:
+    """A configuration that was read again and refused."""
+    return Condition(None, {"reason": error.message}, error.hint or "correct it, and reload again")
+
+
 def _condition(root: str, error: PumasError) -> Condition:
     # The message may name one model of many; the evidence is what they have in common, so that the alert is said once.
     return Condition(root, {"reason": error.data.get("reason", error.code)}, error.hint or "")

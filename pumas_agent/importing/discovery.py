@@ -52,6 +52,10 @@ class BundleFinder:
         self._search_roots = search_roots
         self._hanging: set[Path] = set()
 
+    def retune(self, search_roots: Sequence[Path]) -> None:
+        """Other folders are meant when none are named."""
+        self._search_roots = search_roots
+
     async def find(self, paths: Sequence[str] | None, progress: Progress) -> DiscoveryReport:
         """What lies below the folders, each bundle once; null means the configured folders.
 

@@ -170,7 +170,15 @@ class Library:
         Raises:
             LibraryUnwritable: the library was opened only to read, or cannot be written.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._writing, change, self._require_store())
+        store = self._require_store()
+
+        def work() -> T:
+            try:
+                return change(store)
+            finally:
+                store.steps += 1
+
+        return await asyncio.get_running_loop().run_in_executor(self._writing, work)
 
     def post(self, change: Callable[[ModelStore], None]) -> None:
         """Commit something that nobody waits for, behind what is being committed. A failure is logged."""
@@ -181,8 +189,15 @@ class Library:
                 change(store)
             except PumasError as error:
                 log.warning("library.post_failed", code=error.code, reason=error.message)
+            finally:
+                store.steps += 1
 
         self._writing.submit(work)
+
+    @property
+    def write_steps(self) -> int:
+        """How many pieces of work the writer has finished; it stands still when there is none, or when it is stuck."""
+        return 0 if self._store is None else self._store.steps
 
     def back_up(self, path: Path) -> dict[str, int]:
         """Copy the index to a file; see `IndexReader.back_up`. Blocks: for a command."""

@@ -81,6 +81,8 @@ class ModelStore:
         self._index = index
         self._catalog = catalog
         self._opened = layout.index_identity()
+        self.steps = 0
+        """Pieces of work that were finished: while it grows, the writer goes on."""
         self.dependencies = DependencyStore(layout, index, catalog, self.read)
         self.places = ModelPlaces(layout, index, catalog, self.read, self._write)
 
@@ -317,6 +319,7 @@ class ModelStore:
         outcome = IndexOutcome()
         for start in range(0, len(changes.changed), _CHUNK):
             self._index_chunk(changes.changed[start : start + _CHUNK], outcome)
+            self.steps += 1
         moving = {old_id for old_id, _, _ in self._index.planned_moves()} if changes.gone else set()
         for model_id in changes.gone:
             if model_id in moving:

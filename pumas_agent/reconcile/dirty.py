@@ -132,6 +132,16 @@ class DirtySet:
             waiting.reasons.add("retry")
             self._push(waiting)
 
+    def retune(self, quiet_s: float, ceiling_s: float) -> None:
+        """From now on other times count, also for what waits."""
+        with self._lock:
+            self._quiet_s = quiet_s
+            self._ceiling_s = ceiling_s
+            self._heap.clear()  # a place in it may be later now than the earliest time its scope can be due
+            for waiting in self._waiting.values():
+                if waiting.scope not in self._running:
+                    self._push(waiting)
+
     def __len__(self) -> int:
         """Scopes that wait or run; one that does both counts once."""
         with self._lock:

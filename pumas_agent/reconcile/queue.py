@@ -87,6 +87,11 @@ class ReconcileQueue:
         if self._dirty.mark(scope, reason):
             self._wake_from_any_thread()
 
+    def retune(self, quiet_s: float, ceiling_s: float) -> None:
+        """See `DirtySet.retune`. On the event loop."""
+        self._dirty.retune(quiet_s, ceiling_s)
+        self._wake.set()
+
     async def run_now(self, scope: str) -> ReconcileReport:
         """The report of a run of `scope` that began after this call; one that waits is joined.
 

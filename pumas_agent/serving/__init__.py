@@ -1,6 +1,6 @@
 """The Unix socket: framing, peers, limits, methods."""
 
-from pumas_agent.serving.bound_socket import BoundSocket, bind_socket
+from pumas_agent.serving.bound_socket import BoundSocket, bind_socket, inherited_socket
 from pumas_agent.serving.limits import Limits
 from pumas_agent.serving.peers import Peer, PeerPolicy
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request, find_handler, parse_params
@@ -18,5 +18,6 @@ __all__ = [
     "RpcServer",
     "bind_socket",
     "find_handler",
+    "inherited_socket",
     "parse_params",
 ]

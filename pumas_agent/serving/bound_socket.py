@@ -1,5 +1,6 @@
 """The socket file: where it may be made, with which permissions, and when it may be removed.
 
+Also takes a socket that a service manager made and listens on (socket activation); its file is that one's to remove.
 Never accepts a connection: the bound socket is handed to the server. The caller holds the library lock.
 """
 
@@ -7,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,19 +17,21 @@ from pumas_agent.contracts.rpc import SOCKET_PATH_MAX
 from pumas_agent.serving.peers import find_group, identify_peer
 
 _PROBE_S = 1.0
+_FIRST_INHERITED = 3
+"""The descriptor of the first socket a service manager hands over: SD_LISTEN_FDS_START."""
 
 
 class BoundSocket:
-    """A socket bound to a path, and which file there is ours."""
+    """A socket bound to a path, and which file there is ours: none when another one made it."""
 
-    def __init__(self, path: Path, bound: socket.socket) -> None:
+    def __init__(self, path: Path, bound: socket.socket, *, made_here: bool = True) -> None:
         self.path = path
         self.socket = bound
-        self._file = _file_at(path)
+        self._file = _file_at(path) if made_here else None
 
     def unlink(self) -> None:
         """Remove the file, if it is still ours. While the socket is open, no other file can have its inode."""
-        if self.socket.fileno() >= 0 and _file_at(self.path) == self._file:
+        if self._file is not None and self.socket.fileno() >= 0 and _file_at(self.path) == self._file:
             self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -73,6 +77,41 @@ def bind_socket(path: Path, *, group: str = "") -> BoundSocket:
     finally:
         os.umask(umask)
     return made
+
+
+def inherited_socket(environ: MutableMapping[str, str]) -> BoundSocket | None:
+    """The socket that the service manager of this process handed over with LISTEN_FDS; None when it did not.
+
+    The variables are taken out of the environment: no process of ours inherits anything of it.
+
+    Raises:
+        SettingsInvalid: it handed over something else than one listening Unix stream socket with a path.
+    """
+    count, pid = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or count in {"", "0"}:
+        return None
+    if count != "1":
+        raise _not_ours(f"LISTEN_FDS is {count}", "the agent takes one socket: one ListenStream= in one socket unit")
+    try:
+        os.set_inheritable(_FIRST_INHERITED, False)
+        handed = socket.socket(fileno=_FIRST_INHERITED)
+    except OSError as error:
+        raise _not_ours(f"descriptor {_FIRST_INHERITED}: {error.strerror}", "check the socket unit") from error
+    name = handed.getsockname() if handed.family == socket.AF_UNIX else ""
+    if handed.type != socket.SOCK_STREAM or not isinstance(name, str) or not name.startswith("/"):
+        handed.close()
+        raise _not_ours(
+            "it is no Unix stream socket with a path", "ListenStream= takes the absolute path of the socket"
+        )
+    if not handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        handed.close()
+        raise _not_ours("nobody listens on it", "the socket unit must have Accept=no")
+    return BoundSocket(Path(name), handed, made_here=False)
+
+
+def _not_ours(what: str, hint: str) -> SettingsInvalid:
+    return SettingsInvalid(f"the socket that was handed over by LISTEN_FDS cannot be used: {what}", hint=hint)
 
 
 def _make_folder(folder: Path, gid: int | None) -> None:

@@ -4,6 +4,8 @@ Owns the set of connections and nothing of what goes over them.
 """
 
 import asyncio
+import sys
+from typing import Any
 
 from pumas_agent.serving.bound_socket import BoundSocket
 from pumas_agent.serving.connection import Connection, Service
@@ -12,6 +14,8 @@ from pumas_agent.serving.peers import PeerPolicy
 from pumas_agent.serving.registry import Registry
 
 _BACKLOG = 128
+_LEAVE_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""The file is removed here, and only when it is ours; since 3.13 asyncio would remove that of an inherited socket."""
 
 
 class RpcServer:
@@ -32,7 +36,7 @@ class RpcServer:
         """Listen. When this returns, a client that connects is answered. The socket is now the server's to close."""
         self._bound = bound
         self._listener = await asyncio.get_running_loop().create_unix_server(
-            lambda: Connection(self._service), sock=bound.socket, backlog=_BACKLOG
+            lambda: Connection(self._service), sock=bound.socket, backlog=_BACKLOG, **_LEAVE_FILE
         )
 
     async def stop(self, drain_s: float = 5.0) -> None:

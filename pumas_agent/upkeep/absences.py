@@ -119,6 +119,12 @@ class Absences:
         self._again = False
         self.frozen = False
 
+    def retune(self, policy: AbsencePolicy) -> None:
+        """Another policy holds from the next look on; what is gone is looked for by it at once."""
+        if policy != self._policy:
+            self._policy = policy
+            self.look_again()
+
     def observe(self, verdict: Verdict) -> None:
         """A bundle was judged: it is there, or it is not."""
         if any(finding.code == "path_not_found" for finding in verdict.errors):

@@ -140,6 +140,11 @@ class WatchdogWatcher:
                 self._settle(place)
             self._mount_events_seen = mount_events
 
+    def reads(self) -> bool:
+        """Events come through now, or none are wanted of the kernel. Blocks for two seconds at most; takes no lock."""
+        backend = self._backend
+        return backend is None or backend.hub is None or (backend.is_alive and self._heart.beats())
+
     def now(self) -> int:
         """A point in the order of marks; see `Watcher.now`."""
         return self._marks.now()

@@ -166,6 +166,47 @@ def test_a_stuck_reader_is_found_by_its_heartbeat(
         watcher.stop()
 
 
+def test_whether_events_come_through_can_be_asked(
+    marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a sweep and without its lock: no while the reader is stuck or dead, yes before it and after a repair."""
+    monkeypatch.setattr(heartbeat, "PATIENCE_S", 0.2)
+    free = threading.Event()
+    watcher = WatchdogWatcher(marks, heartbeat=tmp_path)
+    watcher.start()
+    try:
+        root = watched(watcher, marks, tmp_path / "bundle")
+        assert watcher.reads()
+        monkeypatch.setattr(hub_of(watcher), "_drain", free.wait)
+        (root / "file").touch()
+        with watcher._work:
+            asking = threading.Thread(target=lambda: marks("asked", str(watcher.reads())))
+            asking.start()
+            marks.wait("asked", "False")
+        asking.join()
+
+        watcher.sweep()
+
+        assert watcher.reads()
+        hub_of(watcher).stop()
+        hub_of(watcher).join()
+        assert not watcher.reads()
+    finally:
+        free.set()
+        watcher.stop()
+
+
+def test_what_is_compared_at_intervals_has_no_reader_that_could_be_stuck(marks: Marks, tmp_path: Path) -> None:
+    """Polling needs no event."""
+    watcher = WatchdogWatcher(marks, backend="polling", heartbeat=tmp_path)
+    assert watcher.reads()
+    watcher.start()
+    try:
+        assert watcher.reads()
+    finally:
+        watcher.stop()
+
+
 def test_an_overflow_marks_everything(watcher: WatchdogWatcher, marks: Marks, tmp_path: Path) -> None:
     """The kernel says that it dropped events, not which: at once, without waiting for a sweep."""
     root = watched(watcher, marks, tmp_path / "bundle")

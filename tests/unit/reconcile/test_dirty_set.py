@@ -268,3 +268,24 @@ class DirtySetMachine(RuleBasedStateMachine):
 
 DirtySetMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestDirtySetMachine = DirtySetMachine.TestCase
+
+
+def test_other_times_count_for_what_waits_too() -> None:
+    """A shorter quiet time makes due what would have waited longer; a longer one puts it off; what runs is left."""
+    dirty, clock = dirty_set()
+    dirty.mark("running", "event")
+    clock.now += QUIET
+    assert scopes(dirty.take_due()) == ["running"]
+    dirty.mark("running", "event")
+    dirty.mark("a", "event")
+    clock.now += 0.1
+
+    dirty.retune(0.05, CEILING)
+    assert scopes(dirty.take_due()) == ["a"]
+
+    dirty.mark("b", "event")
+    dirty.retune(10.0, 20.0)
+    clock.now += 9.9
+    assert dirty.take_due() == []
+    clock.now += 0.2
+    assert scopes(dirty.take_due()) == ["b"]
