@@ -245,6 +245,46 @@ export type ChangeKind =
   | "stale_facts_invalidated"
   | "dependency_binding_modified";
 
+/** One thing that was examined; a check may have several entries when it is about several things. */
+export interface Check {
+  check: CheckName;
+  state: CheckState;
+  /** A path or a model id; null when it is about the whole. */
+  about: string | null;
+  /** What was seen, for people. */
+  evidence: string;
+  /** What to do about it, a command where there is one; null when nothing is. */
+  fix: string | null;
+}
+
+/** What is examined. Append-only; match on these, never on text. */
+export type CheckName =
+  | "agent"
+  | "lock"
+  | "socket"
+  | "library"
+  | "free_space"
+  | "index"
+  | "schema"
+  | "records"
+  | "link_registry"
+  | "scratch"
+  | "roots"
+  | "filesystems"
+  | "watches"
+  | "open_files"
+  | "memory"
+  | "clock"
+  | "alerts"
+  | "versions"
+  | "unit";
+
+/** How it stands. */
+export type CheckState =
+  | "ok"
+  | "warn"
+  | "fail";
+
 /** One answer for each path, in the order asked. */
 export interface ClassificationReport {
   classifications: PathClassification[];
@@ -548,6 +588,20 @@ export interface DiscoveryReport {
   not_searched: NotSearched[];
   /** A bound was met: there may be more bundles, or some were not judged. */
   truncated: boolean;
+}
+
+/** Every check, in a fixed order. */
+export interface DoctorReport {
+  /** Every check is ok. */
+  healthy: boolean;
+  /** A running agent examined itself; else a command did. */
+  inside_agent: boolean;
+  /** Of the process that examined. */
+  pid: number;
+  library_root: string;
+  socket: string;
+  checks: Check[];
+  duration_ms: number;
 }
 
 /** Models that may be the same one. Which of them to keep is for a person to say. */
@@ -1805,4 +1859,6 @@ export interface Methods {
   "agent.status": { params: NoParams; result: AgentStatus };
   /** The alerts that stand. */
   "agent.health": { params: NoParams; result: HealthReport };
+  /** Whether the machine, the library and the agent are as they have to be, and what to do. Changes nothing. */
+  "agent.doctor": { params: NoParams; result: DoctorReport };
 }
