@@ -22,6 +22,7 @@ export interface AdoptionReport {
 
 /** What `status` shows, health first. */
 export interface AgentStatus {
+  /** No alert stands but those that only tell (severity info). */
   healthy: boolean;
   alerts: Alert[];
   pid: number;
@@ -730,6 +731,7 @@ export interface FilterParams {
 
 /** The alerts that stand, worst first. */
 export interface HealthReport {
+  /** No alert stands but those that only tell (severity info). */
   healthy: boolean;
   alerts: Alert[];
 }

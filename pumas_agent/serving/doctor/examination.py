@@ -5,6 +5,8 @@ Knows no check by its contents. A check that a filesystem keeps is not begun aga
 
 import asyncio
 import os
+import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,8 +23,10 @@ Examine = Callable[[Tell], Awaitable[DoctorReport]]
 """`(tell)`: examine now; told how far it is."""
 
 _SECONDS = 5.0
-_INDEX_SECONDS = 20.0
-"""A whole index is read; less than a command waits for an answer."""
+_LONG_SECONDS = 20.0
+"""A whole index or every record is read; less than a command waits for an answer."""
+_LONG = frozenset({CheckName.INDEX, CheckName.RECORDS})
+_LOWEST_PRIORITY = 19
 
 
 async def nobody_to_examine(_tell: Tell) -> DoctorReport:
@@ -92,6 +96,8 @@ class Doctor:
         self._running.add(key)
 
         def work() -> list[Check]:
+            if sys.platform == "linux":  # lookups come first; there it is of the thread alone (man 2 setpriority)
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
             try:
                 return shortened(task.name, list(task.work()))
             finally:
@@ -144,7 +150,7 @@ def _tasks(patient: Patient, table: Mounts) -> list[Task]:
 
 
 def _task(name: CheckName, check: Callable[[Patient], Iterable[Check]], patient: Patient) -> Task:
-    return Task(name, lambda: check(patient), _INDEX_SECONDS if name is CheckName.INDEX else _SECONDS)
+    return Task(name, lambda: check(patient), _LONG_SECONDS if name in _LONG else _SECONDS)
 
 
 def _root_tasks(patient: Patient, table: Mounts) -> list[Task]:
