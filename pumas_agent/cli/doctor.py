@@ -30,7 +30,8 @@ def doctor(session: Session, *, as_json: bool) -> int:
     except (AgentUnreachable, LibraryUnavailable, MethodNotFound, NotPermitted) as error:
         report = session.call_here("agent.doctor")
         said = {"check": "agent", "state": "fail", "about": None, "evidence": error.message, "fix": error.hint}
-        report = report | {"healthy": False, "checks": [said, *report["checks"]]}
+        others = [entry for entry in report["checks"] if entry["check"] != "agent"]
+        report = report | {"healthy": False, "checks": [said, *others]}
     if as_json:
         print_json("doctor", report)
     else:

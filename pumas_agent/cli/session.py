@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 READ_TIMEOUT_S = 30.0
 """Longer than a filesystem is given to answer, so that the agent is the one who says which does not."""
 WRITE_TIMEOUT_S = 600.0
+_DOCTOR_TIMEOUT_S = 8.0
+"""An examination gives a sign of life every second: an agent that gives none hangs, which is then what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,11 @@ class Session:
         """
         from pumas_agent.contracts.rpc import METHODS
 
-        with ProgressDisplay(method) as display:
-            return _do_here(self.settings(), method, _checked(METHODS[method], {}), display)
+        settings = self.settings()
+        socket = settings.socket.model_copy(update={"path": self.agent_socket(settings)})
+        settings = settings.model_copy(update={"socket": socket})
+        with ProgressDisplay(method.removeprefix("agent.")) as display:
+            return _do_here(settings, method, _checked(METHODS[method], {}), display)
 
     def agent_socket(self, settings: "Settings") -> Path:
         """Where the agent to be asked listens.
@@ -118,6 +123,8 @@ class Session:
         from pumas_agent.contracts.rpc import Access
 
         timeout = READ_TIMEOUT_S if contract.access is Access.READ else WRITE_TIMEOUT_S
+        if contract.name == "agent.doctor":
+            timeout = _DOCTOR_TIMEOUT_S
         socket = self.agent_socket(settings)
         if socket != settings.socket.path and sys.stderr.isatty():
             click.echo(f"asking the agent of {printable(settings.library.root)} on {printable(socket)}", err=True)

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pumas_agent.contracts.doctor import Check, CheckName, CheckState, DoctorReport
@@ -26,6 +26,7 @@ _SECONDS = 5.0
 _LONG_SECONDS = 20.0
 """A whole index or every record is read; less than a command waits for an answer."""
 _LONG = frozenset({CheckName.INDEX, CheckName.RECORDS})
+_TELL_EVERY_S = 1.0
 _LOWEST_PRIORITY = 19
 
 
@@ -67,16 +68,7 @@ class Doctor:
             except (OSError, TimeoutError):
                 table = Mounts(())
             tasks = _tasks(patient, table)
-            done = 0
-
-            async def one(task: Task) -> list[Check]:
-                nonlocal done
-                found = await self._contained(task)
-                done += 1
-                tell("examining", done, len(tasks), "checks")
-                return found
-
-            found = [entry for entries in await asyncio.gather(*map(one, tasks)) for entry in entries]
+            found = [entry for entries in await self._all(tasks, tell) for entry in entries]
         return DoctorReport(
             healthy=all(entry.state is CheckState.OK for entry in found),
             inside_agent=patient.agent is not None,
@@ -86,6 +78,18 @@ class Doctor:
             checks=tuple(found),
             duration_ms=round((time.perf_counter() - started) * 1000, 3),
         )
+
+    async def _all(self, tasks: Sequence[Task], tell: Tell) -> list[list[Check]]:
+        """What each gave; a sign of life every second, so that a caller need not wait long for an agent that hangs."""
+        running = [asyncio.create_task(self._contained(task), name=f"doctor {task.name}") for task in tasks]
+        try:
+            while left := [one for one in running if not one.done()]:
+                await asyncio.wait(left, timeout=_TELL_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                tell("examining", sum(one.done() for one in running), len(running), "checks")
+        finally:
+            for one in running:
+                one.cancel()
+        return [one.result() for one in running]
 
     async def _contained(self, task: Task) -> list[Check]:
         key = f"{task.name} {task.key}"
