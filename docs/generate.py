@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the generated part of the reference, or check what is committed.
 
-    python docs/generate.py           writes docs/reference
+    python docs/generate.py           writes docs/reference and docs/man
     python docs/generate.py --check   exits 1, with a diff, when something committed differs
 
 Owns which files are generated. What stands in them comes from the installed `pumas_agent` alone, and is the same on
@@ -14,11 +14,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from generator.man import man_page
 from generator.pages import cli_page, errors_page, findings_page, rpc_page, settings_page
 from generator.schemas import all_schemas, as_text
 from generator.typescript import declarations
 
 REFERENCE = Path(__file__).parent / "reference"
+MANUAL = Path(__file__).parent / "man" / "pumas-agent.1"
 
 
 def generated() -> dict[Path, str]:
@@ -32,6 +34,7 @@ def generated() -> dict[Path, str]:
         REFERENCE / "findings.md": findings_page(),
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "cli.md": cli_page(),
+        MANUAL: man_page(),
     }
 
 

@@ -85,6 +85,15 @@ def test_every_command_is_in_the_reference() -> None:
     assert _page_headings("cli.md")[1:] == [f"pumas-agent {name}" for name in program.commands]
 
 
+def test_every_command_is_in_the_manual_page() -> None:
+    """Which is installed where `man` looks for it."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    page = (DOCS / "man" / "pumas-agent.1").read_text()
+
+    assert wheel["shared-data"] == {"docs/man/pumas-agent.1": "share/man/man1/pumas-agent.1"}
+    assert set(re.findall(r"^\.SS (\w+)", page, re.MULTILINE)) == set(program.commands)
+
+
 def test_every_part_of_a_command_is_in_the_reference() -> None:
     """Under the command that it is a part of, with its usage."""
     page = (REFERENCE / "cli.md").read_text()

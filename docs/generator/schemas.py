@@ -16,6 +16,7 @@ from pumas_agent.contracts import (
     dependencies,
     descriptor,
     discovery,
+    doctor,
     errors,
     explanation,
     health,
@@ -61,6 +62,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "agent-status": records.AgentStatus,
     "health-report": records.HealthReport,
     "alert": health.Alert,
+    "doctor-report": doctor.DoctorReport,
     "progress": rpc.Progress,
 }
 

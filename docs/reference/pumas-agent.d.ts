@@ -22,6 +22,7 @@ export interface AdoptionReport {
 
 /** What `status` shows, health first. */
 export interface AgentStatus {
+  /** No alert stands but those that only tell (severity info). */
   healthy: boolean;
   alerts: Alert[];
   pid: number;
@@ -245,6 +246,46 @@ export type ChangeKind =
   | "package_facts_modified"
   | "stale_facts_invalidated"
   | "dependency_binding_modified";
+
+/** One thing that was examined; a check may have several entries when it is about several things. */
+export interface Check {
+  check: CheckName;
+  state: CheckState;
+  /** A path or a model id; null when it is about the whole. */
+  about: string | null;
+  /** What was seen, for people. */
+  evidence: string;
+  /** What to do about it, a command where there is one; null when nothing is. */
+  fix: string | null;
+}
+
+/** What is examined. Append-only; match on these, never on text. */
+export type CheckName =
+  | "agent"
+  | "lock"
+  | "socket"
+  | "library"
+  | "free_space"
+  | "index"
+  | "schema"
+  | "records"
+  | "link_registry"
+  | "scratch"
+  | "roots"
+  | "filesystems"
+  | "watches"
+  | "open_files"
+  | "memory"
+  | "clock"
+  | "alerts"
+  | "versions"
+  | "unit";
+
+/** How it stands. */
+export type CheckState =
+  | "ok"
+  | "warn"
+  | "fail";
 
 /** One answer for each path, in the order asked. */
 export interface ClassificationReport {
@@ -551,6 +592,20 @@ export interface DiscoveryReport {
   truncated: boolean;
 }
 
+/** Every check, in a fixed order. */
+export interface DoctorReport {
+  /** Every check is ok. */
+  healthy: boolean;
+  /** A running agent examined itself; else a command did. */
+  inside_agent: boolean;
+  /** Of the process that examined. */
+  pid: number;
+  library_root: string;
+  socket: string;
+  checks: Check[];
+  duration_ms: number;
+}
+
 /** Models that may be the same one. Which of them to keep is for a person to say. */
 export interface DuplicateGroup {
   /** `same_repository` or `same_content`. */
@@ -677,6 +732,7 @@ export interface FilterParams {
 
 /** The alerts that stand, worst first. */
 export interface HealthReport {
+  /** No alert stands but those that only tell (severity info). */
   healthy: boolean;
   alerts: Alert[];
 }
@@ -1831,4 +1887,6 @@ export interface Methods {
   "agent.status": { params: NoParams; result: AgentStatus };
   /** The alerts that stand. */
   "agent.health": { params: NoParams; result: HealthReport };
+  /** Whether the machine, the library and the agent are as they have to be, and what to do. Changes nothing. */
+  "agent.doctor": { params: NoParams; result: DoctorReport };
 }

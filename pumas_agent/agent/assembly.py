@@ -44,6 +44,15 @@ def absence_policy(settings: Settings) -> AbsencePolicy:
     )
 
 
+def external_roots(library: Library) -> dict[str, str]:
+    """Where each registered external bundle is, by model id."""
+    return {
+        entry.id: entry.bundle_root
+        for entry in library.catalog.bundles()
+        if entry.is_external and entry.bundle_root is not None
+    }
+
+
 async def assemble(
     library: Library,
     judge: Judge,

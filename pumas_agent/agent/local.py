@@ -8,24 +8,28 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pumas_agent.agent.assembly import absence_policy, assemble
+from pumas_agent.agent.assembly import absence_policy, assemble, external_roots
 from pumas_agent.bundles import Look, Policy, look
 from pumas_agent.contracts.classification import ClassifyParams
 from pumas_agent.contracts.discovery import DiscoverParams
-from pumas_agent.contracts.errors import AgentNotRunning, NotPermitted
+from pumas_agent.contracts.doctor import DoctorReport
+from pumas_agent.contracts.errors import AgentNotRunning, NotPermitted, PumasError
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import AgentStatus, ReconcileReport
-from pumas_agent.contracts.rpc import METHODS, Access, Progress
+from pumas_agent.contracts.rpc import METHODS, Access, Progress, needs_agent
 from pumas_agent.importing import BundleFinder, Classifier
+from pumas_agent.importing.in_time import in_time
 from pumas_agent.library import Catalog, Library
 from pumas_agent.reconcile import ProgressSink
 from pumas_agent.serving import Peer, Request
+from pumas_agent.serving.doctor import Doctor, Patient
 from pumas_agent.serving.methods import Methods
 from pumas_agent.settings import Settings
 from pumas_agent.upkeep import NothingProven
 
 _MAKING = {"import_external_diffusers_directory", "import_model", "import_models_batch"}
 """Methods that may be the first thing ever done to a library."""
+_OPEN_S = 5.0
 
 
 async def call_locally(settings: Settings, method: str, params: Contract, progress: ProgressSink) -> BaseModel:
@@ -37,11 +41,13 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
         PumasError: what the method raises.
     """
     contract = METHODS[method]
-    if method.startswith("agent."):
+    if needs_agent(method):
         raise AgentNotRunning(
             f"no agent runs (nothing listens on {settings.socket.path})", hint="start one with `pumas-agent run`"
         )
     root = settings.library.root
+    if method == "agent.doctor":  # it has to say what is wrong with a library that cannot be opened
+        return await _examine(settings, progress)
     judge = _JudgeHere(Policy.from_fields(settings.bundles.model_dump()))
     if isinstance(params, DiscoverParams) and not root.exists():  # before the first model there is no library to ask
         finder = BundleFinder(Catalog(), root, judge.judge, settings.bundles.search_roots)
@@ -75,6 +81,30 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
         return contract.result.model_validate_json(answer) if isinstance(answer, bytes) else answer
     finally:
         await asyncio.to_thread(library.close)
+
+
+async def _examine(settings: Settings, progress: ProgressSink) -> DoctorReport:
+    root = settings.library.root
+
+    def registered() -> dict[str, str]:
+        library = Library.open_readonly(root)
+        try:
+            return external_roots(library)
+        finally:
+            library.close()
+
+    try:
+        roots = await in_time(registered, _OPEN_S, name="doctor catalog")
+    except (OSError, PumasError, TimeoutError):
+        roots = {}  # the checks of the library and of its index say why
+    patient = Patient(
+        root=root,
+        socket=settings.socket.path,
+        poll_interval_s=settings.watch.poll_interval_s,
+        trash_days=settings.library.trash_days,
+        roots=roots,
+    )
+    return await Doctor(lambda: patient).examine(progress)
 
 
 class _JudgeHere:

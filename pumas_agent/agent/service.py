@@ -13,14 +13,14 @@ import psutil
 import structlog
 
 from pumas_agent import __version__
-from pumas_agent.agent.assembly import absence_policy, assemble
+from pumas_agent.agent.assembly import absence_policy, assemble, external_roots
 from pumas_agent.agent.housekeeping import Housekeeping
 from pumas_agent.agent.reloading import reload
 from pumas_agent.agent.supervision import PartsWatchdog, status_line
 from pumas_agent.bundles import JudgePool, Policy
 from pumas_agent.contracts.errors import PumasError, SettingsInvalid
 from pumas_agent.contracts.explanation import WatchedBy, WatchExplanation
-from pumas_agent.contracts.health import AlertCode
+from pumas_agent.contracts.health import AlertCode, is_healthy
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
 from pumas_agent.contracts.timestamps import utc_now
@@ -37,6 +37,7 @@ from pumas_agent.library import Library
 from pumas_agent.mounts import Mounts, mounts
 from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, ReconcileQueue, Schedule
 from pumas_agent.serving import BoundSocket, Limits, PeerPolicy, Request, RpcServer, bind_socket
+from pumas_agent.serving.doctor import AgentFacts, Doctor, Patient
 from pumas_agent.serving.methods import Methods
 from pumas_agent.settings import Settings
 from pumas_agent.watching import LIBRARY as LIBRARY_ROOT
@@ -89,10 +90,11 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._notifier.status("opening the library")
-        async with (
-            self._notifier.extending()
-        ):  # a command may hold the lock, or the index may have to be brought up to date
-            self.library = await asyncio.to_thread(Library.open, settings.library.root, "agent", given_up=given_up)
+        # A command may hold the lock, or the index may have to be brought up to date.
+        async with self._notifier.extending():
+            self.library = await asyncio.to_thread(
+                Library.open, settings.library.root, "agent", socket=settings.socket.path, given_up=given_up
+            )
         self._stopping.append(lambda: asyncio.to_thread(self.library.close))
         judges = JudgePool(Policy.from_fields(settings.bundles.model_dump()))
         self._stopping.append(judges.close)
@@ -143,7 +145,12 @@ class Agent:
     async def _serve(self) -> None:
         settings = self._settings
         methods = Methods(
-            self.parts, reconcile=self._reconcile, follow=self.follow, status=self.status, watching=self.watching
+            self.parts,
+            reconcile=self._reconcile,
+            follow=self.follow,
+            status=self.status,
+            watching=self.watching,
+            doctor=Doctor(self._as_patient).examine,
         )
         bound = self._inherited or bind_socket(settings.socket.path, group=settings.socket.group)
         self._stopping.append(bound.close)
@@ -344,6 +351,26 @@ class Agent:
         known = isinstance(fault, PumasError)
         log.error("reconcile.failed", scope=scope, reason=reason, exc_info=None if known else fault)
 
+    def _as_patient(self) -> Patient:
+        """What `doctor` examines."""
+        settings = self._settings
+        return Patient(
+            root=self.library.layout.root,
+            socket=self._socket_path,
+            poll_interval_s=settings.watch.poll_interval_s,
+            trash_days=settings.library.trash_days,
+            roots=external_roots(self.library),
+            agent=AgentFacts(
+                alerts=self.parts.alerts.standing(),
+                faults=tuple(self._faults),
+                cover=self.watcher.cover(),
+                unwatched=self.watcher.unwatched(),
+                limit_reached=self.watcher.limit_reached,
+                connections=self.server.connections,
+                max_connections=settings.socket.max_connections,
+            ),
+        )
+
     def _bundle_states(self) -> dict[str, int]:
         bundles: dict[str, int] = defaultdict(int)
         for entry in self.library.catalog.bundles():
@@ -355,7 +382,7 @@ class Agent:
         alerts = self.parts.alerts.standing()
         cover = self.watcher.cover()
         return AgentStatus(
-            healthy=not alerts,
+            healthy=is_healthy(alerts),
             alerts=alerts,
             pid=os.getpid(),
             version=__version__,

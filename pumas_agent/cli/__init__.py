@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import click
 
+from pumas_agent.cli.completion import VARIABLE, complete
 from pumas_agent.cli.output import finding_line, printable
 from pumas_agent.cli.program import program
 from pumas_agent.contracts.errors import InternalError, PumasError
@@ -51,7 +52,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a locale without the letter is no reason to stop
     try:
-        exit_code = _run(words)
+        asked = os.environ.get(VARIABLE)
+        exit_code = complete(program, asked) if asked else _run(words)
         if sys.stdout is not None:  # closed by the shell: >&-
             sys.stdout.flush()
     except BrokenPipeError:

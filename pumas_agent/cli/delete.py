@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_json, printable, size
 from pumas_agent.cli.session import Session
 
 
 @click.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--plan", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--no-trash", is_flag=True, help="Remove the files for good instead of moving them to the trash folder.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_fields, print_json, print_table, printable, stdout
 from pumas_agent.cli.session import Session
 from pumas_agent.contracts.errors import InvalidParams
@@ -29,7 +30,7 @@ def deps() -> None:
 
 
 @deps.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--platform", help="For this platform, such as linux or linux-x86_64.  [default: this machine]")
 @click.option("--backend", help="For this backend.  [default: any]")
 @json_option
@@ -67,7 +68,7 @@ def profile(session: Session, file: Path, *, as_json: bool) -> int:
 
 
 @deps.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.argument("profile_id", metavar="PROFILE")
 @click.argument("profile_version", metavar="VERSION", type=int)
 @click.option("--kind", help="What the packages are for.  [default: required_core]")
@@ -101,7 +102,7 @@ def bind(session: Session, /, model_id: str, profile_id: str, profile_version: i
 
 
 @deps.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.argument("binding_id", metavar="BINDING")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

@@ -2,12 +2,13 @@
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_json, printable
 from pumas_agent.cli.session import Session
 
 
 @click.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--name", help="Its name for people; the id stays.")
 @click.option("--tag", "tags", multiple=True, help="Its tags, in place of those it has; repeat for several.")
 @click.option("--no-tags", is_flag=True, help="Take all its tags away.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_fields, print_json, print_table, printable, size, stdout
 from pumas_agent.cli.session import Session, given_path
 from pumas_agent.contracts.errors import AgentNotRunning, LibraryUnavailable, ModelNotFound
@@ -18,7 +19,7 @@ _SHOWN_FILES = 20
 
 
 @click.command()
-@click.argument("what", metavar="ID|PATH")
+@click.argument("what", metavar="ID|PATH", shell_complete=model_ids)
 @json_option
 @click.pass_obj
 def explain(session: Session, what: str, *, as_json: bool) -> int:

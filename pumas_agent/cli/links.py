@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_fields, print_json, print_table, printable, stdout
 from pumas_agent.cli.session import Session
 
@@ -14,7 +15,7 @@ def links() -> None:
 
 
 @links.command("list")
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @json_option
 @click.pass_obj
 def list_(session: Session, model_id: str, *, as_json: bool) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_json, printable
 from pumas_agent.cli.session import Session, given_path
 
@@ -94,7 +95,7 @@ def apply(
 
 @map_.command()
 @click.argument("app")
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--undo", is_flag=True, help="Take the model into the mapping again.")
 @json_option
 @click.pass_obj

@@ -7,7 +7,7 @@ screen; in a pipe it is plain columns that are never cut.
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,32 +67,38 @@ def print_json(command: str, body: Mapping[str, Any]) -> None:
     click.echo(json.dumps({"schema": f"pumas-agent/{command}/1", **body}))
 
 
-def print_table(console: "Console", headers: Sequence[str], rows: Iterable[Sequence[object]], *, narrow: int) -> None:
+def print_table(
+    console: "Console",
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    narrow: int,
+    whole: Container[int] = (0,),
+) -> None:
     """Rows under headers; on a screen of less than `WIDE` columns only the first `narrow` of them.
 
-    The first column is what people copy: it is folded, never cut.
+    The columns at the positions in `whole` are what people copy: they are folded, never cut.
     """
     from rich.table import Table
 
     shown = len(headers) if console.width >= WIDE else narrow
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for position, header in enumerate(headers[:shown]):
-        table.add_column(header, overflow="ellipsis" if position else "fold", no_wrap=bool(position))
+        is_whole = position in whole
+        table.add_column(header, overflow="fold" if is_whole else "ellipsis", no_wrap=not is_whole)
     for row in rows:
         table.add_row(*(_cell(value) for value in row[:shown]))
     _print_columns(console, table)
 
 
 def print_fields(console: "Console", fields: Iterable[tuple[str, object]]) -> None:
-    """Names and values, one a line."""
-    from rich.table import Table
+    """Names and values, one a line. A long value is left to the terminal to wrap, so that it is copied in one piece."""
+    from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in fields:
-        grid.add_row(name, _cell(value))
-    _print_columns(console, grid)
+    rows = list(fields)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        console.print(Text.assemble((name.ljust(width), "dim"), "  ", _cell(value)), soft_wrap=True)
 
 
 def print_findings(console: "Console", title: str, findings: Sequence[Mapping[str, Any]]) -> None:

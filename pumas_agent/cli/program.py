@@ -9,12 +9,14 @@ from pumas_agent import __version__
 from pumas_agent.cli.accept import accept
 from pumas_agent.cli.backup import backup, restore
 from pumas_agent.cli.classify import classify
+from pumas_agent.cli.completion import completion
 from pumas_agent.cli.config import config as config_
 from pumas_agent.cli.delete import delete
 from pumas_agent.cli.demo import demo
 from pumas_agent.cli.deps import deps
 from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
+from pumas_agent.cli.doctor import doctor
 from pumas_agent.cli.edit import edit
 from pumas_agent.cli.explain import explain
 from pumas_agent.cli.import_ import adopt, import_
@@ -104,5 +106,7 @@ for command in (
     links,
     config_,
     service,
+    doctor,
+    completion,
 ):
     program.add_command(command)

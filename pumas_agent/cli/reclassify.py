@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_json, printable, size
 from pumas_agent.cli.session import Session
 
 
 @click.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--type", "model_type", help="Its type or task.  [default: told from the files]")
 @click.option("--family", help="Another family.")
 @click.option("--plan", is_flag=True, help="Say what would be done, and write nothing.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_json, printable
 from pumas_agent.cli.session import Session, given_path
 
@@ -14,7 +15,7 @@ _PAGE = 1000
 
 
 @click.command()
-@click.argument("what", metavar="ID|OLD_PREFIX")
+@click.argument("what", metavar="ID|OLD_PREFIX", shell_complete=model_ids)
 @click.argument("where", metavar="NEW_PATH|NEW_PREFIX")
 @click.option("--all", "everything", is_flag=True, help="Every bundle below OLD_PREFIX: a collection changed disks.")
 @click.option("--force", is_flag=True, help="Take what is there although it is not proven to be the same bundle.")

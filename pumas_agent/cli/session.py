@@ -1,6 +1,7 @@
 """How a command gets its answer: from the agent when one runs, else by the same code in this process.
 
-Owns that choice and the check of parameters before they leave. Prints nothing but progress, and never starts an agent.
+Owns that choice, of several agents the choice which one, and the check of parameters before they leave. Prints nothing
+but progress, and on a terminal which agent it asks when that is not the one of the settings. Never starts an agent.
 """
 
 import os
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from pumas_agent.cli.output import printable
 from pumas_agent.cli.progress import ProgressDisplay
 from pumas_agent.contracts.errors import AgentNotRunning, InvalidParams, LibraryUnavailable, PathNotUtf8
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 READ_TIMEOUT_S = 30.0
 """Longer than a filesystem is given to answer, so that the agent is the one who says which does not."""
 WRITE_TIMEOUT_S = 600.0
+_DOCTOR_TIMEOUT_S = 8.0
+"""An examination gives a sign of life every second: an agent that gives none hangs, which is then what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class Session:
             LibraryUnavailable: the agent owns another library than `--library` names.
             PumasError: what the agent, or the same code here, said.
         """
-        from pumas_agent.contracts.rpc import METHODS
+        from pumas_agent.contracts.rpc import METHODS, needs_agent
 
         contract = METHODS[method]
         request = _checked(contract, {key: value for key, value in params.items() if value is not None})
@@ -81,9 +87,37 @@ class Session:
             try:
                 return self._ask_agent(settings, contract, request, display)
             except AgentNotRunning:
-                if method.startswith("agent."):
+                if needs_agent(method):
                     raise
             return _do_here(settings, method, request, display)
+
+    def call_here(self, method: str) -> dict[str, Any]:
+        """The result of a method without parameters, done by this process whether an agent runs or not.
+
+        Raises:
+            PumasError: what the code here said.
+        """
+        from pumas_agent.contracts.rpc import METHODS
+
+        settings = self.settings()
+        socket = settings.socket.model_copy(update={"path": self.agent_socket(settings)})
+        settings = settings.model_copy(update={"socket": socket})
+        with ProgressDisplay(method.removeprefix("agent.")) as display:
+            return _do_here(settings, method, _checked(METHODS[method], {}), display)
+
+    def agent_socket(self, settings: "Settings") -> Path:
+        """Where the agent to be asked listens.
+
+        `--socket` is taken as it is. Of a library that is named, the agent that holds its lock is the one that is
+        meant, wherever it listens; and so it is when nothing is where the settings say.
+        """
+        said = settings.socket.path
+        library_named = self.library is not None or (
+            "PUMAS_AGENT_LIBRARY" in os.environ and "PUMAS_AGENT_SOCKET" not in os.environ
+        )
+        if self.socket is not None or not (library_named or not said.is_socket()):
+            return said
+        return _socket_of_owner(settings.library.root) or said
 
     def _ask_agent(
         self, settings: "Settings", contract: "MethodContract", request: "Contract", display: ProgressDisplay
@@ -92,16 +126,32 @@ class Session:
         from pumas_agent.contracts.rpc import Access
 
         timeout = WRITE_TIMEOUT_S if contract.access is Access.WRITE else READ_TIMEOUT_S
-        with AgentClient(settings.socket.path, timeout=timeout) as client:
+        if contract.name == "agent.doctor":
+            timeout = _DOCTOR_TIMEOUT_S
+        socket = self.agent_socket(settings)
+        if socket != settings.socket.path and sys.stderr.isatty():
+            click.echo(f"asking the agent of {printable(settings.library.root)} on {printable(socket)}", err=True)
+        with AgentClient(socket, timeout=timeout) as client:
             if self.library is not None:
                 owned = Path(client.call("agent.status")["library_root"])
                 if owned.resolve() != settings.library.root.resolve():
                     raise LibraryUnavailable(
-                        f"the agent on {settings.socket.path} owns {owned}, not {settings.library.root}",
+                        f"the agent on {socket} owns {owned}, not {settings.library.root}",
                         hint="leave --library out to ask that agent, or name another agent's socket with --socket",
                     )
             params = request.model_dump(mode="json", exclude_unset=True)
             return client.call(contract.name, on_progress=display.update, **params)
+
+
+def _socket_of_owner(library: Path) -> Path | None:
+    """Where the agent listens that owns a library; None when none does, or when it does not say."""
+    from pumas_agent.library.lock import lock_holder
+
+    try:
+        holder = lock_holder(library)
+    except OSError:  # not ours to look at: whoever may, is told
+        return None
+    return holder.socket if holder is not None and holder.role == "agent" else None
 
 
 def given_path(text: str) -> Path:

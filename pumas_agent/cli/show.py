@@ -2,6 +2,7 @@
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_fields, print_findings, print_json, stdout
 from pumas_agent.cli.session import Session
 
@@ -22,7 +23,7 @@ _FIELDS = {
 
 
 @click.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @json_option
 @click.pass_obj
 def show(session: Session, model_id: str, *, as_json: bool) -> int:

@@ -30,13 +30,16 @@ def status(session: Session, *, as_json: bool) -> int:
 def _print_health(console: "Console", state: Mapping[str, Any]) -> None:
     print_fields(console, [("health", "healthy" if state["healthy"] else "unhealthy")])
     alerts = state["alerts"]
-    if not alerts:
-        return
     rows = [(alert["code"], alert["severity"], alert["model_id"] or alert["path"], alert["since"]) for alert in alerts]
-    print_table(console, ("ALERT", "SEVERITY", "ABOUT", "SINCE"), rows, narrow=4)
+    if rows:
+        print_table(console, ("ALERT", "SEVERITY", "ABOUT", "SINCE"), rows, narrow=3, whole=(2,))
     for hint in dict.fromkeys(alert["hint"] for alert in alerts):
         console.print(f"hint: {printable(hint)}", soft_wrap=True)
-    console.print()
+    wrong = [("fault", fault) for fault in state["faults"]]
+    wrong += [("not watched", fault) for fault in state["watch_faults"]]
+    print_fields(console, wrong)
+    if rows or wrong:
+        console.print()
 
 
 def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
@@ -50,10 +53,6 @@ def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield "last reconcile", f"{state['last_reconcile_at']}, {scope}, {last['duration_ms']:.0f} ms"
     yield "queue", state["queue"]
     yield "watching", _watching(state)
-    if state["watch_faults"]:
-        yield "not watched", state["watch_faults"]
-    if state["faults"]:
-        yield "faults", state["faults"]
     yield "socket", f"{state['socket']}, {state['connections']} connections"
     yield "agent", f"version {state['version']}, pid {state['pid']}, since {state['started_at']}"
     yield "memory", f"{state['rss_bytes'] / 2**20:.0f} MiB"

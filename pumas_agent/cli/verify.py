@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_fields, print_json, printable, size, stdout
 from pumas_agent.cli.session import Session
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model_id", metavar="[ID]", required=False)
+@click.argument("model_id", metavar="[ID]", required=False, shell_complete=model_ids)
 @click.option("--deep", is_flag=True, help="Read the files too, and compare them with the recorded digests.")
 @json_option
 @click.pass_obj

@@ -1,5 +1,6 @@
 """Alerts: their codes, severities and the record that becomes one log line a transition."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -68,3 +69,8 @@ class Alert(Contract):
     since: str
     evidence: dict[str, Any]
     hint: str
+
+
+def is_healthy(alerts: Iterable[Alert]) -> bool:
+    """Nothing stands that somebody has to do something about: an alert of severity `info` only tells."""
+    return all(alert.severity is Severity.INFO for alert in alerts)

@@ -161,14 +161,14 @@ class ReindexReport(Contract):
 class HealthReport(Contract):
     """The alerts that stand, worst first."""
 
-    healthy: bool
+    healthy: bool = Field(description="No alert stands but those that only tell (severity info).")
     alerts: tuple[Alert, ...]
 
 
 class AgentStatus(Contract):
     """What `status` shows, health first."""
 
-    healthy: bool
+    healthy: bool = Field(description="No alert stands but those that only tell (severity info).")
     alerts: tuple[Alert, ...]
     pid: int
     version: str

@@ -24,6 +24,7 @@ from pumas_agent.contracts.dependencies import (
 )
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
+from pumas_agent.contracts.doctor import DoctorReport
 from pumas_agent.contracts.explanation import ModelExplanation
 from pumas_agent.contracts.imports import (
     AdoptionReport,
@@ -474,8 +475,20 @@ METHODS: dict[str, MethodContract] = {
         ),
         MethodContract("agent.status", NoParams, AgentStatus, Access.READ, "The agent, its queue and its resources."),
         MethodContract("agent.health", NoParams, HealthReport, Access.READ, "The alerts that stand."),
+        MethodContract(
+            "agent.doctor",
+            NoParams,
+            DoctorReport,
+            Access.LOOK,
+            "Whether the machine, the library and the agent are as they have to be, and what to do. Changes nothing.",
+        ),
     )
 }
+
+
+def needs_agent(method: str) -> bool:
+    """Whether only an agent can answer; every other method is done by the command itself when none runs."""
+    return method.startswith("agent.") and method != "agent.doctor"
 
 
 class Progress(Contract):

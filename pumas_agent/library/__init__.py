@@ -8,7 +8,7 @@ from pumas_agent.library.index import IndexReader, IndexWriter, cursor_of, searc
 from pumas_agent.library.layout import LibraryLayout
 from pumas_agent.library.library import Library
 from pumas_agent.library.links import LinkRegistry, read_links
-from pumas_agent.library.lock import LibraryLock
+from pumas_agent.library.lock import LibraryLock, LockHolder, lock_holder
 from pumas_agent.library.naming import normalize_name
 from pumas_agent.library.projection import (
     MODEL_EXTENSIONS,
@@ -38,12 +38,14 @@ __all__ = [
     "LibraryLayout",
     "LibraryLock",
     "LinkRegistry",
+    "LockHolder",
     "ModelStore",
     "ProfileRow",
     "cursor_of",
     "find",
     "is_partial_download",
     "json_object",
+    "lock_holder",
     "names_holding",
     "normalize_name",
     "payload_files",

@@ -17,7 +17,13 @@ from pumas_agent.contracts.errors import LibraryNewer, LibraryUnavailable, Libra
 from pumas_agent.contracts.records import ChangeKind, FactFamily, RefreshScope, UpdateEvent, UpdateFeed
 from pumas_agent.library.backup import attach, back_up, restore
 from pumas_agent.library.dependency_tables import DependencyTables
-from pumas_agent.library.migrations import SEARCH_COLUMNS, migrate, search_rows_sql, unknown_migrations
+from pumas_agent.library.migrations import (
+    SEARCH_COLUMNS,
+    migrate,
+    missing_migrations,
+    search_rows_sql,
+    unknown_migrations,
+)
 from pumas_agent.library.references import forget_move, move_references, plan_move, planned_moves
 
 _BUSY_MS = 30_000
@@ -102,6 +108,15 @@ class IndexReader:
     def damage(self) -> list[str]:
         """What SQLite finds wrong with the file itself."""
         return [str(said) for (said,) in self._connection.execute("PRAGMA quick_check(20)") if said != "ok"]
+
+    def schema_differences(self) -> tuple[list[str], list[str]]:
+        """Migrations that only a newer version has, and those that are still to be done."""
+        return unknown_migrations(self._connection), missing_migrations(self._connection)
+
+    def newest_update(self) -> str | None:
+        """The latest time that any row says it was changed; null when there is none."""
+        found = self._connection.execute("SELECT max(updated_at) FROM models").fetchone()
+        return str(found[0]) if found and found[0] is not None else None
 
     def search(self, text: str) -> list[str]:
         """Ids that match any word of the text as a prefix, best first; all of them, newest first, for a blank text."""

@@ -61,13 +61,19 @@ class Library:
 
     @classmethod
     def open(
-        cls, root: Path, role: Role, *, make: bool = True, given_up: Callable[[], bool] = lambda: False
+        cls,
+        root: Path,
+        role: Role,
+        *,
+        make: bool = True,
+        socket: Path | None = None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> "Library":
         """Take the lock, bring the index up to date with the metadata files, fill the catalog.
 
         What is absent is made; with `make` false a folder that is absent is refused, for it may be a path mistyped.
-        `given_up` is asked while a command holds the lock, and ends the wait for it. A library that a newer version has
-        written is only read: `fault` says so.
+        `socket` is where an agent will listen. `given_up` is asked while a command holds the lock, and ends the wait
+        for it. A library that a newer version has written is only read: `fault` says so.
 
         Raises:
             LibraryBusy: another process owns it.
@@ -82,7 +88,7 @@ class Library:
             raise LibraryUnavailable(
                 f"cannot open the library {root}: {error.strerror}", hint="name a folder of yours with --library"
             ) from error
-        lock = LibraryLock(layout.root, role, given_up=given_up)
+        lock = LibraryLock(layout.root, role, socket=socket, given_up=given_up)
         lock.acquire()
         with contextlib.ExitStack() as undo:
             undo.callback(lock.release)

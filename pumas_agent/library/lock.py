@@ -1,6 +1,7 @@
 """One owner a library: an advisory lock on a file in its root.
 
-The kernel releases it when the process ends, however it ends, so a lock is never stale. The file says who holds it.
+The kernel releases it when the process ends, however it ends, so a lock is never stale. The file says who holds it, and
+of an agent, where it can be asked.
 """
 
 import fcntl
@@ -8,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -21,6 +23,16 @@ Role = Literal["agent", "command"]
 _POLL_S = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds the lock of a library now. What is not known is null: it is named a moment after the lock is taken."""
+
+    pid: int | None = None
+    role: str | None = None
+    socket: Path | None = None
+    """Where the agent listens."""
+
+
 class LibraryLock:
     """The right to write to a library, held from `acquire` to `release`.
 
@@ -29,10 +41,19 @@ class LibraryLock:
     """
 
     def __init__(
-        self, root: Path, role: Role, *, wait_s: float = 30.0, given_up: Callable[[], bool] = lambda: False
+        self,
+        root: Path,
+        role: Role,
+        *,
+        socket: Path | None = None,
+        wait_s: float = 30.0,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Make a lock that is not yet held; `socket` is where an agent will listen, for commands to find it."""
+        self._named: dict[str, object] = {"pid": os.getpid(), "role": role}
+        if socket is not None:
+            self._named["socket"] = str(socket.absolute())
         self._path = root / LOCK_NAME
-        self._role = role
         self._wait_s = wait_s
         self._given_up = given_up
         self._descriptor: int | None = None
@@ -60,7 +81,7 @@ class LibraryLock:
                         raise self._busy(holder) from None
                     time.sleep(_POLL_S)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "role": self._role}).encode(), 0)
+            os.pwrite(descriptor, json.dumps(self._named).encode(), 0)
         except OSError as error:
             os.close(descriptor)
             raise self._unavailable(error) from error
@@ -112,3 +133,30 @@ def _read_holder(descriptor: int) -> dict[str, object]:
     except ValueError:
         return {}  # between taking the lock and writing the name
     return holder if isinstance(holder, dict) else {}
+
+
+def lock_holder(root: Path) -> LockHolder | None:
+    """Who holds the lock of a library; None when nobody does. Makes and writes nothing, and waits for nobody.
+
+    Raises:
+        OSError: the lock file is there and cannot be opened.
+    """
+    try:
+        descriptor = os.open(root / LOCK_NAME, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back when the descriptor is closed
+        except BlockingIOError:
+            named = _read_holder(descriptor)
+        else:
+            return None
+    finally:
+        os.close(descriptor)
+    pid, role, socket = named.get("pid"), named.get("role"), named.get("socket")
+    return LockHolder(
+        pid if isinstance(pid, int) else None,
+        role if isinstance(role, str) else None,
+        Path(socket) if isinstance(socket, str) and socket.startswith("/") and "\0" not in socket else None,
+    )

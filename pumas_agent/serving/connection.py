@@ -4,6 +4,7 @@ Knows no method and opens no socket. Whatever a client does ends here; the other
 """
 
 import asyncio
+import inspect
 import select
 import threading
 from collections.abc import Awaitable, Callable
@@ -283,23 +284,28 @@ class Connection(asyncio.Protocol):
         self._service.usage.start(self._peer.uid, task)
         if handler.contract.access is not Access.WRITE or handler.contract.cancellable:
             self._cancellable[task] = request_id
-        task.add_done_callback(self._finished)
+        task.add_done_callback(lambda task: self._finished(task, request_id, handler.contract.name, answer))
 
     async def _finish(self, request_id: RequestId, method: str, answer: Awaitable[Answer]) -> None:
         try:
             self._reply(request_id, method, await answer)
         except PumasError as error:
             self._send(error_frame(request_id, error))
-        except asyncio.CancelledError:
-            given_up = AgentUnreachable(f"{method} was given up", hint="the agent may be stopping; ask again")
-            self._send(error_frame(request_id, given_up))
-            raise
         except Exception:  # noqa: BLE001 - as in _answer
             self._fail(request_id, method)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(
+        self, task: asyncio.Task[None], request_id: RequestId, method: str, answer: Awaitable[Answer]
+    ) -> None:
         self._in_flight -= 1
         self._cancellable.pop(task, None)
+        if (
+            task.cancelled()
+        ):  # said here, because a task that is cancelled before its first step runs nothing of its own
+            if inspect.iscoroutine(answer):
+                answer.close()
+            given_up = AgentUnreachable(f"{method} was given up", hint="the agent may be stopping; ask again")
+            self._send(error_frame(request_id, given_up))
         if self._stopping:
             self._close_when_done()
         else:

@@ -22,6 +22,7 @@ from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, Descrip
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.errors import AssetUnresponsive, MethodNotFound, ModelNotFound
 from pumas_agent.contracts.explanation import ModelExplanation
+from pumas_agent.contracts.health import is_healthy
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
 from pumas_agent.contracts.records import (
     ALL_MODELS,
@@ -60,6 +61,7 @@ from pumas_agent.contracts.rpc import (
 )
 from pumas_agent.contracts.verification import VerifyParams, VerifyReport
 from pumas_agent.execution import require_contract_version
+from pumas_agent.serving.doctor import Examine, nobody_to_examine
 from pumas_agent.serving.explaining import Watching, explain, nobody_watches
 from pumas_agent.serving.library_methods import LibraryMethods
 from pumas_agent.serving.listing import library_status, list_rows, model_details, search_rows
@@ -83,7 +85,9 @@ class Methods:
         follow: Callable[[], Awaitable[None]],
         status: Callable[[], AgentStatus],
         watching: Watching = nobody_watches,
+        doctor: Examine = nobody_to_examine,
     ) -> None:
+        self._doctor = doctor
         self._watching = watching
         self._parts = parts
         self._reconcile = reconcile
@@ -131,6 +135,7 @@ class Methods:
             "agent.hello": self.hello,
             "agent.status": lambda _params, _request: self._status(),
             "agent.health": self.health,
+            "agent.doctor": lambda _params, request: self._doctor(request.progress),
         }
         return {name: Handler(contract, calls[name]) for name, contract in METHODS.items()}
 
@@ -319,7 +324,7 @@ class Methods:
     def health(self, _params: NoParams, _request: Request) -> HealthReport:
         """What stands."""
         alerts = self._parts.alerts.standing()
-        return HealthReport(healthy=not alerts, alerts=alerts)
+        return HealthReport(healthy=is_healthy(alerts), alerts=alerts)
 
 
 def _release(holds: Holds, hold: str) -> None:

@@ -2,6 +2,6 @@
 
 from pumas_agent.watching.scopes import library_scope
 from pumas_agent.watching.watchdog_watcher import WatchdogWatcher
-from pumas_agent.watching.watcher import LIBRARY, MarkDirty, WatchBackend, Watcher
+from pumas_agent.watching.watcher import LIBRARY, MarkDirty, WatchBackend, WatchCover, Watcher
 
-__all__ = ["LIBRARY", "MarkDirty", "WatchBackend", "WatchdogWatcher", "Watcher", "library_scope"]
+__all__ = ["LIBRARY", "MarkDirty", "WatchBackend", "WatchCover", "WatchdogWatcher", "Watcher", "library_scope"]

@@ -1,1 +1,1 @@
-"""Endless tests: `python -m tests.fuzz bundles|headers [--seconds N] [--seed N]`; the default tests run a part."""
+"""Endless tests: `python -m tests.fuzz NAME [--seconds N] [--seed N]`; the default tests run a part of each."""

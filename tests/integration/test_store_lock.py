@@ -1,6 +1,7 @@
 """One owner a library."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pumas_agent.contracts.errors import LibraryBusy, LibraryUnavailable
-from pumas_agent.library import Library, LibraryLock
+from pumas_agent.library import Library, LibraryLock, LockHolder, lock_holder
 
 _HOLD = """
 import sys
@@ -135,3 +136,26 @@ def test_a_library_that_could_not_be_opened_is_not_locked(tmp_path: Path) -> Non
 
     with LibraryLock(tmp_path, "command", wait_s=0):
         pass
+
+
+def test_whoever_holds_the_lock_can_be_found(tmp_path: Path) -> None:
+    """With its socket, as an absolute path; nobody is found before and after, and asking makes no file."""
+    assert lock_holder(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+    with LibraryLock(tmp_path, "agent", socket=Path("agent.sock")):
+        held = lock_holder(tmp_path)
+
+    assert held == LockHolder(os.getpid(), "agent", Path.cwd() / "agent.sock")
+    assert lock_holder(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"pid": "1", "role": 2, "socket": "relative"}', "\xff{", '{"socket": "/a\\u0000"}']
+)
+def test_what_a_lock_file_says_is_not_believed_blindly(tmp_path: Path, text: str) -> None:
+    """Whatever it holds: the lock is held, and by whom is not known."""
+    with LibraryLock(tmp_path, "agent"):
+        (tmp_path / ".pumas-agent.lock").write_text(text)
+
+        assert lock_holder(tmp_path) == LockHolder()

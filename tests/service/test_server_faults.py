@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from pumas_agent.contracts.rpc import METHODS, NoParams
+from pumas_agent.contracts.rpc import METHODS, Cancelled, CancelParams, FilterParams, NoParams
 from pumas_agent.serving import Answer, Handler, Limits, PeerPolicy, Request, RpcServer, bind_socket
 
 SMALL = Limits(frame_in=4096, frame_out=1_000_000, unfinished_frame_s=0.2, drain_s=0.2, write_buffer=16 * 1024)
@@ -35,15 +35,24 @@ def _too_long(_params: NoParams, _request: Request) -> Answer:
     return b'{"text":"' + b"x" * 1_000_000 + b'"}'
 
 
-REGISTRY = {
-    name: Handler(METHODS[name], call)
-    for name, call in {
-        "get_library_status": _status,
-        "agent.status": _broken,
-        "agent.health": _long,
-        "rebuild_model_index": _too_long,
-    }.items()
+async def _waits(_params: FilterParams, _request: Request) -> Answer:
+    await asyncio.get_running_loop().create_future()
+    return b"{}"
+
+
+def _cancel(params: CancelParams, request: Request) -> Answer:
+    return Cancelled(cancelled=request.cancel(params.id))
+
+
+_CALLS: dict[str, Callable[[Any, Request], Answer | Awaitable[Answer]]] = {
+    "get_library_status": _status,
+    "list_models": _waits,
+    "agent.cancel": _cancel,
+    "agent.status": _broken,
+    "agent.health": _long,
+    "rebuild_model_index": _too_long,
 }
+REGISTRY = {name: Handler(METHODS[name], call) for name, call in _CALLS.items()}
 
 
 class Client:
@@ -228,6 +237,19 @@ async def test_a_client_that_has_closed_its_side_still_gets_its_answers(connect:
 
         assert all(answer["result"] for answer in answers)
         assert await client.is_closed()
+
+
+async def test_a_request_that_is_given_up_before_it_began_is_answered(connect: Connect) -> None:
+    """Both lines come in one packet: the request is a task that has not run yet. It is answered once, as any other."""
+    async with connect() as client:
+        given_up = b'{"jsonrpc":"2.0","id":1,"method":"list_models"}\n'
+        client.writer.write(given_up + b'{"jsonrpc":"2.0","id":2,"method":"agent.cancel","params":{"id":1}}\n')
+        answers = {answer["id"]: answer for answer in [await client.receive(), await client.receive()]}
+        next_one = await client.ask(GOOD.replace(b":1,", b":3,"))
+
+    assert answers[2]["result"] == {"cancelled": True}
+    assert answers[1]["error"]["data"]["code"] == "agent_unreachable"
+    assert next_one["id"] == 3
 
 
 async def test_clients_that_vanish_leave_nothing_behind(connect: Connect, server: RpcServer) -> None:

@@ -42,6 +42,11 @@ def unknown_migrations(connection: sqlite3.Connection) -> list[str]:
     return sorted(_applied(connection) - {name for name, _ in _scripts()})
 
 
+def missing_migrations(connection: sqlite3.Connection) -> list[str]:
+    """Migrations that an index still has to go through. Reads only."""
+    return sorted({name for name, _ in _scripts()} - _applied(connection))
+
+
 def migrate(connection: sqlite3.Connection) -> list[str]:
     """Bring the schema up to date; the names of the migrations that were applied, oldest first.
 

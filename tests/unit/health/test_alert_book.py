@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from pumas_agent.contracts.health import AlertCode
+from pumas_agent.contracts.health import SEVERITIES, Alert, AlertCode, Severity, is_healthy
 from pumas_agent.health import BUNDLE_CODES, LIBRARY, AlertBook, Condition, configure_logs
 
 MISSING, INCOMPLETE = AlertCode.BUNDLE_MISSING, AlertCode.BUNDLE_INCOMPLETE
@@ -149,3 +149,13 @@ def test_one_kind_of_trouble_gives_way_to_another(make_book: MakeBook) -> None:
 
     assert [alert.code for alert in book.standing()] == [MISSING]
     assert (book.since("m", [INCOMPLETE]), book.since("m", BUNDLE_CODES)) == (None, book.standing()[0].since)
+
+
+@pytest.mark.parametrize("code", AlertCode)
+def test_what_only_tells_makes_nothing_unhealthy(code: AlertCode) -> None:
+    """Of severity `info` is what nobody has to do anything about: `healthy` is about the others."""
+    severity = SEVERITIES[code]
+    alert = Alert(code=code, severity=severity, model_id="a", path=None, since="2026", evidence={}, hint="")
+
+    assert is_healthy([alert]) == (severity is Severity.INFO)
+    assert is_healthy([])
