@@ -17,11 +17,13 @@ from pumas_agent.contracts import (
     descriptor,
     discovery,
     errors,
+    events,
     explanation,
     health,
     imports,
     mapping,
     metadata,
+    metrics,
     records,
     rpc,
     selector,
@@ -62,6 +64,8 @@ _FILES: dict[str, type[BaseModel]] = {
     "health-report": records.HealthReport,
     "alert": health.Alert,
     "progress": rpc.Progress,
+    "event": events.Event,
+    "metrics-report": metrics.MetricsReport,
 }
 
 
@@ -109,7 +113,7 @@ def _rpc() -> Schema:
     """Every method with its parameters and its result. Not a schema of one document: its parts are."""
     methods = rpc.METHODS.values()
     defs = definitions(
-        sent=[*(method.result for method in methods), descriptor.Refusal, rpc.Progress, rpc.RpcError],
+        sent=[*(method.result for method in methods), descriptor.Refusal, rpc.Progress, rpc.RpcError, events.Event],
         taken=[method.params for method in methods],
     )
     return {

@@ -24,6 +24,7 @@ from pumas_agent.contracts.dependencies import (
 )
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
+from pumas_agent.contracts.events import Subscribed, SubscribeParams, Unsubscribed, UnsubscribeParams
 from pumas_agent.contracts.explanation import ModelExplanation
 from pumas_agent.contracts.imports import (
     AdoptionReport,
@@ -53,6 +54,7 @@ from pumas_agent.contracts.mapping import (
     ModelLinks,
 )
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
+from pumas_agent.contracts.metrics import MetricsReport
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import (
     AgentStatus,
@@ -458,6 +460,19 @@ METHODS: dict[str, MethodContract] = {
         ),
         MethodContract("agent.status", NoParams, AgentStatus, Access.READ, "The agent, its queue and its resources."),
         MethodContract("agent.health", NoParams, HealthReport, Access.READ, "The alerts that stand."),
+        MethodContract(
+            "agent.metrics", NoParams, MetricsReport, Access.READ, "What is measured, in the text format of Prometheus."
+        ),
+        MethodContract(
+            "agent.subscribe",
+            SubscribeParams,
+            Subscribed,
+            Access.READ,
+            "Be sent alerts and changes of models, from a cursor on, for as long as the connection lasts.",
+        ),
+        MethodContract(
+            "agent.unsubscribe", UnsubscribeParams, Unsubscribed, Access.READ, "Be sent no more of a subscription."
+        ),
     )
 }
 

@@ -11,6 +11,8 @@ from pumas_agent.health.bundles import (
     offline_condition,
     unresponsive_condition,
 )
+from pumas_agent.health.hook import AlertHook, distrust
+from pumas_agent.health.journal import AlertEvent, AlertJournal
 from pumas_agent.health.library import LIBRARY, LIBRARY_CODES, library_condition
 from pumas_agent.health.logs import configure_logs
 from pumas_agent.health.watching import WATCH_CODES, lost_condition, watch_conditions
@@ -21,10 +23,14 @@ __all__ = [
     "LIBRARY_CODES",
     "WATCH_CODES",
     "AlertBook",
+    "AlertEvent",
+    "AlertHook",
+    "AlertJournal",
     "Condition",
     "bundle_condition",
     "changed_condition",
     "configure_logs",
+    "distrust",
     "library_condition",
     "lost_condition",
     "mass_condition",
