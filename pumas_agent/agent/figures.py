@@ -1,9 +1,9 @@
 """What the agent measures of itself, as metrics. Reads what the parts count; counts nothing."""
 
 import resource
-import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def resources() -> Resources:
 def watch_limit(max_watches: int) -> int | None:
     """How many inotify watches may be had; None where nobody says."""
     limits = [max_watches] if max_watches else []
-    if sys.platform == "linux" and _WATCH_LIMIT.exists():
+    with suppress(OSError, ValueError):  # there is none on other systems, and in some containers
         limits.append(int(_WATCH_LIMIT.read_text()))
     return min(limits, default=None)
 

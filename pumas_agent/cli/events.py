@@ -41,17 +41,17 @@ def events(session: Session, *, follow: bool, cursor: str | None, topics: Sequen
     return 0
 
 
-def _show_what_is(session: Session, topics: Sequence[str], cursor: str | None, *, as_json: bool) -> str:
+def _show_what_is(session: Session, topics: Sequence[str], cursor: str | None, *, as_json: bool) -> str | None:
     """Print what is there, and give the position right after it."""
     ends: list[str] = []
     parts = cursor.split(",") if cursor is not None else []
     since = next((part for part in parts if part.startswith(_FEED)), None)
     if "alerts" in topics:
         health = session.call("agent.health")
-        ends.append(health["cursor"])
+        ends += [health["cursor"]] if health.get("cursor") else []  # an agent of an older version has none
         for alert in health["alerts"]:
             _show(
-                {"topic": "alerts", "transition": "standing", "cursor": health["cursor"], "alert": alert},
+                {"topic": "alerts", "transition": "standing", "cursor": health.get("cursor"), "alert": alert},
                 as_json=as_json,
             )
     if "models" in topics:
@@ -59,7 +59,7 @@ def _show_what_is(session: Session, topics: Sequence[str], cursor: str | None, *
         ends.append(end)
         for event in events:
             _show(event, as_json=as_json)
-    return ",".join(ends)
+    return ",".join(ends) or None
 
 
 def _changes(session: Session, since: str | None, *, given: bool) -> tuple[list[dict[str, Any]], str]:
@@ -81,9 +81,10 @@ def _changes(session: Session, since: str | None, *, given: bool) -> tuple[list[
             return found, str(since)
 
 
-def _following(session: Session, topics: Sequence[str], cursor: str) -> Iterator[dict[str, Any]]:
+def _following(session: Session, topics: Sequence[str], cursor: str | None) -> Iterator[dict[str, Any]]:
     from pumas_agent.client import AgentClient
 
+    session.call("agent.hello", client="pumas-agent events")  # raises when it is not the agent of `--library`
     for event in AgentClient(session.settings().socket.path).events(topics, cursor):
         yield event.model_dump(mode="json", exclude={"subscription"})
 

@@ -34,15 +34,17 @@ log = structlog.get_logger(__name__)
 def distrust(config: Path) -> str | None:
     """Why nothing that a configuration file names may be run; None when only we, or root, may write it."""
     try:
-        found, folder = config.stat(), config.resolve().parent.stat()
+        found = config.stat()
+        folders = {folder: folder.stat() for folder in (config.parent, config.resolve().parent)}
     except OSError as error:
         return f"{config} cannot be looked at: {error.strerror}"
     if found.st_uid not in (os.geteuid(), 0):
         return f"{config} belongs to another user (uid {found.st_uid})"
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return f"{config} may be written by others"
-    if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not folder.st_mode & stat.S_ISVTX:
-        return f"the folder of {config} may be written by others"
+    for folder, of_folder in folders.items():
+        if of_folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not of_folder.st_mode & stat.S_ISVTX:
+            return f"the folder {folder} may be written by others"
     return None
 
 

@@ -235,6 +235,17 @@ def test_a_configuration_that_others_may_write_is_not_trusted(
     assert (distrust(config) is None) == trusted
 
 
+def test_a_link_that_others_may_turn_is_not_trusted(tmp_path: Path) -> None:
+    """Whoever may write the folder of the link may let it lead to a file of ours that says something else."""
+    config, shared = tmp_path / "config.toml", tmp_path / "shared"
+    config.touch(0o600)
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "link").symlink_to(config)
+
+    assert (distrust(config), distrust(shared / "link")) == (None, f"the folder {shared} may be written by others")
+
+
 @pytest.mark.needs_root
 def test_a_configuration_of_another_user_is_not_trusted(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
