@@ -135,6 +135,7 @@ class Agent:
             unsettled=self._on_unsettled,
             visible_after_s=settings.health.visible_after_ms / 1000,
         )
+        self._stopping.append(self.parts.alerts.close)
         self._start_hook()
         self._stopping.append(self.parts.absences.stop)
         self._housekeeping = Housekeeping(

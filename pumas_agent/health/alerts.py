@@ -178,6 +178,13 @@ class AlertBook:
             self._flaps.forget(key)
         self.observe(model_id, tuple(AlertCode), {})
 
+    def close(self) -> None:
+        """Say nothing more by a timer: whoever remembers is about to close."""
+        timers = [waiting.timer for waiting in self._waiting.values()]
+        timers += [flapping.timer for flapping in self._flapping.values()]
+        for timer in timers:
+            timer.cancel()
+
     def models(self, code: AlertCode) -> set[str]:
         """The models of which an alert stands, or stood when the agent last ran and was not observed since."""
         return {model_id for known, model_id in (*self._standing, *self._remembered) if known == code}

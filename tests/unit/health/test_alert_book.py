@@ -308,6 +308,22 @@ def test_what_stands_long_enough_is_raised_as_it_is_then(
     assert lines()[0]["evidence"] == {"n": 2}
 
 
+def test_a_closed_book_is_not_woken(
+    make_damped: Callable[..., AlertBook], clock: Clock, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """Neither by what waits to be visible nor by what flaps: nobody remembers any more."""
+    waiting, flapping = make_damped(visible_after_s=5.0), make_damped()
+    waiting.observe("m", BUNDLE_CODES, found({}))
+    flap(flapping, 5)
+    said = len(lines())
+
+    waiting.close()
+    flapping.close()
+    clock.pass_by(10 * STILL_S)
+
+    assert len(lines()) == said
+
+
 def test_what_stood_before_the_restart_is_raised_again_at_once(
     make_damped: Callable[..., AlertBook], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
