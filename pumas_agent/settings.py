@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from pumas_agent.contracts.errors import SettingsInvalid
 from pumas_agent.contracts.model import Contract
@@ -53,6 +53,11 @@ def _absolute(path: Path) -> Path:
         return path.expanduser().absolute()
     except RuntimeError:
         raise ValueError(f"must start with a home folder that exists, and {path.parts[0]} is none") from None
+
+
+def _absolute_or_none(text: str) -> str:
+    """As `_absolute`; empty stays empty."""
+    return str(_absolute(Path(text))) if text else ""
 
 
 def _number(value: object) -> object:
@@ -182,6 +187,15 @@ class HealthSettings(Contract):
     mass_disappearance_min: Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**31 - 1)] = Field(
         default=3, description="And at least so many bundles."
     )
+    visible_after_ms: Milliseconds = Field(
+        default=0, description="How long a condition has to stand before an alert is raised."
+    )
+    on_alert: Texts = Field(
+        default=(), description="Program and arguments to run at every change of an alert, which is JSON on its stdin."
+    )
+    metrics_file: Annotated[str, AfterValidator(_absolute_or_none)] = Field(
+        default="", description="File that is written with the metrics every 15 s, for node_exporter; empty: none."
+    )
 
 
 class FeedSettings(Contract):
@@ -212,8 +226,31 @@ class LogSettings(Contract):
     )
 
 
+class _Origins(dict[str, Path]):
+    """Which file said which setting. Any two are equal: who said a value makes it no other value."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Origins)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+
 class Settings(Contract):
     """Everything the agent was told. A value that is here is a value that was checked."""
+
+    _files: _Origins = PrivateAttr(default_factory=_Origins)
+
+    def told_in(self, files: Mapping[str, Path]) -> Self:
+        """Note which file said which setting."""
+        self._files.update(files)
+        return self
+
+    def file_of(self, name: str) -> Path | None:
+        """The file that said a setting, such as `health.on_alert`; None when none did."""
+        return self._files.get(name)
 
     library: LibrarySettings
     socket: SocketSettings
@@ -318,7 +355,9 @@ def _load(
             f"the path of a Unix socket has at most {SOCKET_PATH_MAX}",
             hint="choose a shorter path with --socket or PUMAS_AGENT_SOCKET",
         )
-    return settings, origins
+    # Only a file is named by an absolute path: variables and flags are named otherwise.
+    files = {name: Path(given.origin) for name, given in origins.items() if given.origin.startswith("/")}
+    return settings.told_in(files), origins
 
 
 def load_bundle_settings(
@@ -368,6 +407,7 @@ def _checked(model: type[_Model], values: Mapping[str, Any], origins: Mapping[st
 
 def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[_Given]:
     path, is_named = config_path(config, environ)
+    path = path.absolute()
     try:
         document = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:

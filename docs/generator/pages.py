@@ -47,6 +47,7 @@ that ends in `\\n`. A request has at most {MAX_FRAME_IN // 2**20} MiB, an answer
 - `result` is an object. Later versions add keys and methods; none is removed, renamed or given another type.
 - An error has a number, a message for people, and `data`, which always has a stable `code`: see [errors](errors.md).
 - Long work sends notifications `progress` on the same connection, with `id`, `stage`, `done`, `total` and `unit`.
+- A subscription sends notifications `event` on the same connection: see [alerting](../how-to/alerting.md).
 
 `read` methods may be called by the agent's own user, by root, and by members of `socket.group`; `write` methods by the
 agent's own user and by root. Anyone else is refused before a byte is read. The schema of each object is in
@@ -149,8 +150,8 @@ def cli_page() -> str:
         "# Commands",
         """\
 Every command that gives an answer takes `--json`, and then prints exactly one JSON object with a key `schema`, such as
-`pumas-agent/list/1`. An error is such an object as well (`pumas-agent/error/1`), and the exit code is the same as
-without. See [exit codes](exit-codes.md).""",
+`pumas-agent/list/1`; `events` prints one a line. An error is such an object as well (`pumas-agent/error/1`), and the
+exit code is the same as without. See [exit codes](exit-codes.md).""",
         _block(program.get_help(root)),
     ]
     for name, command in program.commands.items():

@@ -18,11 +18,13 @@ from pumas_agent.contracts import (
     discovery,
     doctor,
     errors,
+    events,
     explanation,
     health,
     imports,
     mapping,
     metadata,
+    metrics,
     records,
     rpc,
     selector,
@@ -64,6 +66,8 @@ _FILES: dict[str, type[BaseModel]] = {
     "alert": health.Alert,
     "doctor-report": doctor.DoctorReport,
     "progress": rpc.Progress,
+    "event": events.Event,
+    "metrics-report": metrics.MetricsReport,
 }
 
 
@@ -111,7 +115,7 @@ def _rpc() -> Schema:
     """Every method with its parameters and its result. Not a schema of one document: its parts are."""
     methods = rpc.METHODS.values()
     defs = definitions(
-        sent=[*(method.result for method in methods), descriptor.Refusal, rpc.Progress, rpc.RpcError],
+        sent=[*(method.result for method in methods), descriptor.Refusal, rpc.Progress, rpc.RpcError, events.Event],
         taken=[method.params for method in methods],
     )
     return {

@@ -52,6 +52,10 @@ export interface AgentStatus {
   watch_overflows: number;
   connections: number;
   rss_bytes: number;
+  /** File descriptors that are open. */
+  open_fds: number;
+  /** Processor time since the start, without judging processes. */
+  cpu_seconds: number;
   /** Faults since the start that were contained; the log has the details. */
   faults: string[];
 }
@@ -646,6 +650,19 @@ export interface EditResult {
   changed: boolean;
 }
 
+/** Params of an `event` notification: `alert` and `transition`, or `update`, as the topic says; else left out. */
+export interface Event {
+  subscription: string;
+  topic: Topic;
+  /** Where the subscription stands after this event, in all its topics. */
+  cursor: string;
+  transition?: Transition | null;
+  alert?: Alert | null;
+  update?: UpdateEvent | null;
+  /** Events of this topic were lost before this one: load anew what it is about. */
+  snapshot_required: boolean;
+}
+
 /** One component, with what is said of it. */
 export interface ExplainedComponent {
   name: string;
@@ -735,6 +752,8 @@ export interface HealthReport {
   /** No alert stands but those that only tell (severity info). */
   healthy: boolean;
   alerts: Alert[];
+  /** Where the alerts stood, for `agent.subscribe`: what is sent from there is news. */
+  cursor: string | null;
 }
 
 /** Who answers. */
@@ -980,6 +999,12 @@ export interface MappingRule {
   tags: string[] | null;
   /** None of them. */
   exclude_tags: string[] | null;
+}
+
+/** What is measured, in the text format of Prometheus. */
+export interface MetricsReport {
+  content_type: "text/plain; version=0.0.4; charset=utf-8";
+  text: string;
 }
 
 /** One model whole. */
@@ -1661,10 +1686,40 @@ export type StorageKind =
   | "library_owned"
   | "external_reference";
 
+/** Which topics, and where the caller stands in them. */
+export interface SubscribeParams {
+  topics: Topic[];
+  /** Of an event, a subscription, the update feed or `agent.health`; a topic that it does not name begins now. */
+  cursor?: string | null;
+}
+
+/** The subscription, and where it begins. */
+export interface Subscribed {
+  subscription: string;
+  cursor: string;
+  /** The cursor is no position of this agent: too old, ahead, or of another agent. */
+  stale_cursor: boolean;
+  /** Something before the beginning was lost. */
+  snapshot_required: boolean;
+  /** The topics of which that is so: load `agent.health`, or the list of models, anew. */
+  reload: Topic[];
+}
+
 /** Whether anything was frozen. */
 export interface Thawed {
   thawed: boolean;
 }
+
+/** What can be subscribed to. */
+export type Topic =
+  | "alerts"
+  | "models";
+
+/** What happened to an alert; the last part of the `event` of its line in the log. */
+export type Transition =
+  | "raised"
+  | "updated"
+  | "cleared";
 
 /** Which binding of which model no longer applies. */
 export interface UnbindParams {
@@ -1680,6 +1735,16 @@ export interface UnregisterResult {
   source_path: string | null;
   /** Files in the registry folder that are not ours and were left there. */
   kept_files: string[];
+}
+
+/** Which subscription of the same connection. */
+export interface UnsubscribeParams {
+  subscription: string;
+}
+
+/** Whether there was such a subscription. */
+export interface Unsubscribed {
+  unsubscribed: boolean;
 }
 
 /** One line of the feed. Absent keys are left out. */
@@ -1768,6 +1833,7 @@ export type ErrorCode =
   | "mapping_config_invalid"
   | "not_permitted"
   | "too_many_connections"
+  | "too_many_subscriptions"
   | "model_not_found"
   | "import_failed"
   | "not_enough_space"
@@ -1889,4 +1955,10 @@ export interface Methods {
   "agent.health": { params: NoParams; result: HealthReport };
   /** Whether the machine, the library and the agent are as they have to be, and what to do. Changes nothing. */
   "agent.doctor": { params: NoParams; result: DoctorReport };
+  /** What is measured, in the text format of Prometheus. */
+  "agent.metrics": { params: NoParams; result: MetricsReport };
+  /** Be sent alerts and changes of models, from a cursor on, for as long as the connection lasts. */
+  "agent.subscribe": { params: SubscribeParams; result: Subscribed };
+  /** Be sent no more of a subscription. */
+  "agent.unsubscribe": { params: UnsubscribeParams; result: Unsubscribed };
 }

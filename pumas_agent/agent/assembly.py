@@ -64,6 +64,7 @@ async def assemble(
     searches: bool = False,
     relocated: Callable[[str], None] = lambda _: None,
     unsettled: Callable[[str], None] = lambda _: None,
+    visible_after_s: float = 0.0,
 ) -> Parts:
     """The parts on an open library.
 
@@ -76,6 +77,7 @@ async def assemble(
         mapping_configs: folder of the configurations for applications; null: there are none.
         searches: look for what is gone; a single command does not.
         unsettled: told of a model that is being written: it has to be looked at again when it may be quiet.
+        visible_after_s: how long a condition has to stand before an alert is raised.
         relocated: told of a model that was given another root without being asked.
     """
 
@@ -87,7 +89,7 @@ async def assemble(
         else:
             library.post(lambda store: store.put_alert(code, model_id, since))
 
-    alerts = AlertBook(await library.read(lambda index: index.alerts()), remember)
+    alerts = AlertBook(await library.read(lambda index: index.alerts()), remember, visible_after_s=visible_after_s)
 
     relocator = Relocator(library, judge)
     absences = Absences(library, alerts, relocator.relocate, policy, searches=searches, relocated=relocated)

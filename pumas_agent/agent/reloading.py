@@ -11,7 +11,8 @@ AT_ONCE = (
     "watch.max_delay_ms",
     "bundles.search_roots",
     "bundles.auto_relocate",
-    "health.",
+    "health.mass_disappearance_share",
+    "health.mass_disappearance_min",
     "feed.",
     "log.level",
 )

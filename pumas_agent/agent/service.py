@@ -4,16 +4,17 @@ import asyncio
 import gc
 import os
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import structlog
 
 from pumas_agent import __version__
 from pumas_agent.agent.assembly import absence_policy, assemble, external_roots
+from pumas_agent.agent.figures import agent_metrics, resources, watch_limit
 from pumas_agent.agent.housekeeping import Housekeeping
 from pumas_agent.agent.reloading import reload
 from pumas_agent.agent.supervision import PartsWatchdog, status_line
@@ -22,23 +23,28 @@ from pumas_agent.contracts.errors import PumasError, SettingsInvalid
 from pumas_agent.contracts.explanation import WatchedBy, WatchExplanation
 from pumas_agent.contracts.health import AlertCode, is_healthy
 from pumas_agent.contracts.metadata import AssetValidationState
+from pumas_agent.contracts.metrics import MetricsReport
 from pumas_agent.contracts.records import ALL_MODELS, AgentStatus, ReconcileReport
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.health import (
     LIBRARY,
     WATCH_CODES,
+    AlertHook,
     Notifier,
     config_condition,
     configure_logs,
+    distrust,
     lost_condition,
     watch_conditions,
 )
+from pumas_agent.health.metrics import METRICS_EVERY_S, exposition, write_textfile
 from pumas_agent.library import Library
 from pumas_agent.mounts import Mounts, mounts
 from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, ReconcileQueue, Schedule
 from pumas_agent.serving import BoundSocket, Limits, PeerPolicy, Request, RpcServer, bind_socket
 from pumas_agent.serving.doctor import AgentFacts, Doctor, Patient
 from pumas_agent.serving.methods import Methods
+from pumas_agent.serving.subscriptions import Subscriptions
 from pumas_agent.settings import Settings
 from pumas_agent.watching import LIBRARY as LIBRARY_ROOT
 from pumas_agent.watching import WatchdogWatcher, library_scope
@@ -71,6 +77,9 @@ class Agent:
         self._inherited = inherited
         self._socket_path = settings.socket.path if inherited is None else inherited.path
         self._started_at = utc_now()
+        self._started = time.monotonic()
+        self._hook: AlertHook | None = None
+        self._file_fault: str | None = None
         self._stopping: list[Callable[[], Any]] = []
         self._watched: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._beside: dict[str, tuple[str, ...]] = {}
@@ -120,8 +129,11 @@ class Agent:
             searches=True,
             relocated=self._on_relocated,
             unsettled=self._on_unsettled,
+            visible_after_s=settings.health.visible_after_ms / 1000,
         )
         self.parts.alerts.observe(LIBRARY, (AlertCode.CONFIG_INVALID,), {})  # it started with what is there now
+        self._stopping.append(self.parts.alerts.close)
+        self._start_hook()
         self._stopping.append(self.parts.absences.stop)
         self._housekeeping = Housekeeping(
             self.parts, adopts=settings.library.adopt, trash_days=settings.library.trash_days
@@ -137,6 +149,8 @@ class Agent:
         schedule.every("full reconcile", watch.full_reconcile_s, lambda: self.queue.mark_dirty(ALL_MODELS, "schedule"))
         schedule.every("identity sweep", watch.identity_poll_s, self._sweep)
         schedule.every("feed pruning", _FEED_PRUNING_S, self._prune_feed, at_once=True)
+        if settings.health.metrics_file:
+            schedule.every("metrics file", METRICS_EVERY_S, self._write_metrics, at_once=True)
         schedule.start()
         self._stopping.append(schedule.stop)
         self._stopping.append(PartsWatchdog(self._notifier, self.library, self.watcher, schedule).stop)
@@ -144,6 +158,8 @@ class Agent:
 
     async def _serve(self) -> None:
         settings = self._settings
+        self._subscriptions = Subscriptions(self.library, self.parts.alerts.journal)
+        self._stopping.append(self._subscriptions.close)
         methods = Methods(
             self.parts,
             reconcile=self._reconcile,
@@ -151,6 +167,8 @@ class Agent:
             status=self.status,
             watching=self.watching,
             doctor=Doctor(self._as_patient).examine,
+            metrics=self.metrics,
+            subscriptions=self._subscriptions,
         )
         bound = self._inherited or bind_socket(settings.socket.path, group=settings.socket.group)
         self._stopping.append(bound.close)
@@ -196,6 +214,46 @@ class Agent:
     def _say_status(self) -> None:
         if self._notifier.is_heard:
             self._notifier.status(status_line(self._bundle_states(), self.parts.alerts.standing()))
+
+    def _start_hook(self) -> None:
+        """Run the operator's program at alerts, unless others could have named it."""
+        argv = self._settings.health.on_alert
+        if not argv:
+            return
+        config = self._settings.file_of("health.on_alert")
+        if config is not None and (reason := distrust(config)) is not None:
+            self._faults.append(f"health.on_alert is not run: {reason}")
+            log.warning("hook.refused", reason=reason, hint=f"chmod go-w {config} and its folder, then restart")
+            return
+        hook = self._hook = AlertHook(argv)
+        hook.start()
+        self.parts.alerts.journal.listen(hook.offer)
+        self._stopping.append(lambda: asyncio.to_thread(hook.stop))
+
+    async def metrics(self) -> MetricsReport:
+        """What is measured now."""
+        limit = await asyncio.to_thread(watch_limit, self._settings.watch.max_watches)
+        measured = agent_metrics(
+            self.status(),
+            self.parts,
+            started=self._started,
+            watches_max=limit,
+            subscriptions=self._subscriptions,
+            hook=self._hook,
+        )
+        return MetricsReport(text=exposition(measured))
+
+    async def _write_metrics(self) -> None:
+        """Write the file for node_exporter; a failure is said once."""
+        path, report = Path(self._settings.health.metrics_file), await self.metrics()
+        try:
+            await asyncio.to_thread(write_textfile, path, report.text)
+        except OSError as error:
+            reason = f"{path}: {error.strerror}"
+            log.log(10 if reason == self._file_fault else 30, "metrics.not_written", reason=reason)
+            self._file_fault = reason
+        else:
+            self._file_fault = None
 
     async def stop(self) -> None:
         """Stop in the opposite order: no new work, finish the commit in hand, close."""
@@ -381,6 +439,7 @@ class Agent:
         """What the agent is and does now."""
         alerts = self.parts.alerts.standing()
         cover = self.watcher.cover()
+        used = resources()
         return AgentStatus(
             healthy=is_healthy(alerts),
             alerts=alerts,
@@ -403,9 +462,12 @@ class Agent:
             watch_overflows=cover.overflows,
             watch_faults=tuple(f"{name}: {why}" for name, why in sorted(self.watcher.faults().items())),
             connections=self.server.connections,
-            rss_bytes=psutil.Process().memory_info().rss,
+            rss_bytes=used.rss_bytes,
+            open_fds=used.open_fds,
+            cpu_seconds=used.cpu_seconds,
             faults=(
                 *self._faults,
+                *([f"metrics are not written: {self._file_fault}"] if self._file_fault else ()),
                 *(
                     f"verdict on {name} not committed: {why.message}"
                     for name, why in self.parts.refresher.uncommitted.items()

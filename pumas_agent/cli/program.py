@@ -18,11 +18,13 @@ from pumas_agent.cli.descriptor import descriptor
 from pumas_agent.cli.discover import discover
 from pumas_agent.cli.doctor import doctor
 from pumas_agent.cli.edit import edit
+from pumas_agent.cli.events import events
 from pumas_agent.cli.explain import explain
 from pumas_agent.cli.import_ import adopt, import_
 from pumas_agent.cli.links import links
 from pumas_agent.cli.listing import list_
 from pumas_agent.cli.map import map_
+from pumas_agent.cli.metrics import metrics
 from pumas_agent.cli.reclassify import duplicates, reclassify
 from pumas_agent.cli.reconcile import reconcile
 from pumas_agent.cli.register import register
@@ -108,5 +110,7 @@ for command in (
     service,
     doctor,
     completion,
+    events,
+    metrics,
 ):
     program.add_command(command)

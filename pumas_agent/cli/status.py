@@ -56,6 +56,8 @@ def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "socket", f"{state['socket']}, {state['connections']} connections"
     yield "agent", f"version {state['version']}, pid {state['pid']}, since {state['started_at']}"
     yield "memory", f"{state['rss_bytes'] / 2**20:.0f} MiB"
+    if "cpu_seconds" in state:  # an agent of an older version does not say
+        yield "processor", f"{state['cpu_seconds']:.1f} s, {state['open_fds']} open files"
 
 
 def _watching(state: Mapping[str, Any]) -> str:

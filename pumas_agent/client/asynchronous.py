@@ -1,12 +1,13 @@
 """The asyncio client: many calls at once on one connection, matched to their answers by id."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Self, Unpack
 
+from pumas_agent.client.events import asynchronous_events
 from pumas_agent.client.wire import (
     DESCRIPTOR_METHOD,
     ListFilters,
@@ -25,6 +26,7 @@ from pumas_agent.client.wire import (
 )
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor
 from pumas_agent.contracts.errors import AgentUnreachable, PumasError
+from pumas_agent.contracts.events import Event
 from pumas_agent.contracts.records import ModelList
 from pumas_agent.contracts.rpc import MAX_FRAME_OUT, Progress, default_socket_path
 
@@ -64,6 +66,22 @@ class AsyncAgentClient:
     async def list_models(self, **filters: Unpack[ListFilters]) -> ModelList:
         """A page of rows, newest first."""
         return parse_models(await self.call("list_models", **filters))
+
+    def events(self, topics: Iterable[str], cursor: str | None = None, *, wait: bool = False) -> AsyncIterator[Event]:
+        """Alerts and changes of models as they happen, for ever; on a connection of its own.
+
+        When the agent goes away, it connects again and goes on where it was. When something was lost meanwhile (alerts
+        are not kept over a restart), it gives an event with `snapshot_required`: load anew what its topic is about.
+
+        Args:
+            topics: `alerts`, `models`, or both.
+            cursor: of an event, the update feed or `agent.health`: begin after it; now when null.
+            wait: wait for an agent that does not run yet, instead of raising.
+
+        Raises:
+            AgentNotRunning, AgentUnreachable: there was no agent at the first try.
+        """
+        return asynchronous_events(self.socket_path, topics, cursor, patience=self._timeout, wait=wait)
 
     async def close(self) -> None:
         """Close the connection; calls under way raise `AgentUnreachable`, the next call opens another."""

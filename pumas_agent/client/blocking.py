@@ -5,11 +5,13 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Self, Unpack
 
+from pumas_agent.client.events import blocking_events
 from pumas_agent.client.wire import (
     DESCRIPTOR_METHOD,
     ListFilters,
@@ -27,6 +29,7 @@ from pumas_agent.client.wire import (
     timed_out,
 )
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor
+from pumas_agent.contracts.events import Event
 from pumas_agent.contracts.records import ModelList
 from pumas_agent.contracts.rpc import default_socket_path
 
@@ -70,6 +73,22 @@ class AgentClient:
     def list_models(self, **filters: Unpack[ListFilters]) -> ModelList:
         """A page of rows, newest first."""
         return parse_models(self.call("list_models", **filters))
+
+    def events(self, topics: Iterable[str], cursor: str | None = None, *, wait: bool = False) -> Iterator[Event]:
+        """Alerts and changes of models as they happen, for ever; on a connection of its own.
+
+        When the agent goes away, it connects again and goes on where it was. When something was lost meanwhile (alerts
+        are not kept over a restart), it gives an event with `snapshot_required`: load anew what its topic is about.
+
+        Args:
+            topics: `alerts`, `models`, or both.
+            cursor: of an event, the update feed or `agent.health`: begin after it; now when null.
+            wait: wait for an agent that does not run yet, instead of raising.
+
+        Raises:
+            AgentNotRunning, AgentUnreachable: there was no agent at the first try.
+        """
+        return blocking_events(self.socket_path, topics, cursor, timeout=self._timeout, wait=wait)
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""

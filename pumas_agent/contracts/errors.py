@@ -169,6 +169,14 @@ class TooManyConnections(PumasError):
     exit_code = 69
 
 
+class TooManySubscriptions(PumasError):
+    """The connection has as many subscriptions as one may have."""
+
+    code = "too_many_subscriptions"
+    rpc_code = -32000
+    exit_code = 69
+
+
 # --- models --------------------------------------------------------------------------------------------------------
 
 

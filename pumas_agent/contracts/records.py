@@ -163,6 +163,9 @@ class HealthReport(Contract):
 
     healthy: bool = Field(description="No alert stands but those that only tell (severity info).")
     alerts: tuple[Alert, ...]
+    cursor: str | None = Field(
+        default=None, description="Where the alerts stood, for `agent.subscribe`: what is sent from there is news."
+    )
 
 
 class AgentStatus(Contract):
@@ -190,4 +193,6 @@ class AgentStatus(Contract):
     watch_overflows: int = Field(description="How often events were lost since the start.")
     connections: int
     rss_bytes: int
+    open_fds: int = Field(default=0, description="File descriptors that are open.")
+    cpu_seconds: float = Field(default=0.0, description="Processor time since the start, without judging processes.")
     faults: tuple[str, ...] = Field(description="Faults since the start that were contained; the log has the details.")

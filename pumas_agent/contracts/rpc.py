@@ -25,6 +25,7 @@ from pumas_agent.contracts.dependencies import (
 from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.doctor import DoctorReport
+from pumas_agent.contracts.events import Subscribed, SubscribeParams, Unsubscribed, UnsubscribeParams
 from pumas_agent.contracts.explanation import ModelExplanation
 from pumas_agent.contracts.imports import (
     AdoptionReport,
@@ -54,6 +55,7 @@ from pumas_agent.contracts.mapping import (
     ModelLinks,
 )
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, StorageKind
+from pumas_agent.contracts.metrics import MetricsReport
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import (
     AgentStatus,
@@ -481,6 +483,19 @@ METHODS: dict[str, MethodContract] = {
             DoctorReport,
             Access.LOOK,
             "Whether the machine, the library and the agent are as they have to be, and what to do. Changes nothing.",
+        ),
+        MethodContract(
+            "agent.metrics", NoParams, MetricsReport, Access.READ, "What is measured, in the text format of Prometheus."
+        ),
+        MethodContract(
+            "agent.subscribe",
+            SubscribeParams,
+            Subscribed,
+            Access.READ,
+            "Be sent alerts and changes of models, from a cursor on, for as long as the connection lasts.",
+        ),
+        MethodContract(
+            "agent.unsubscribe", UnsubscribeParams, Unsubscribed, Access.READ, "Be sent no more of a subscription."
         ),
     )
 }

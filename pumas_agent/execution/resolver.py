@@ -7,7 +7,7 @@ bindings too, replaces its entry in the catalog, and with it what was prepared f
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from pumas_agent.contracts.descriptor import (
     EXECUTION_CONTRACT_VERSION,
@@ -38,6 +38,20 @@ class _Prepared:
     answer: bytes
 
 
+@dataclass(slots=True)
+class Lookups:
+    """How many were asked for, by what became of them."""
+
+    answered: int = 0
+    refused: int = 0
+    unknown: int = 0
+    unresponsive: int = 0
+
+    def by_result(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
 class DescriptorResolver:
     """Resolves descriptors. Belongs to the event loop."""
 
@@ -46,6 +60,7 @@ class DescriptorResolver:
         self._refresher = refresher
         self._alerts = alerts
         self._prepared: dict[str, _Prepared] = {}
+        self.lookups = Lookups()
 
     def at_once(self, model_id: str) -> bytes | None:
         """The answer for an asset whose verdict still holds, as one line of JSON; None when it has to be judged.
@@ -57,6 +72,7 @@ class DescriptorResolver:
         entry = self._entry(model_id)
         prepared = self._prepared.get(model_id)
         if prepared is not None and prepared.entry is entry and self._refresher.still_holds(prepared.verdict):
+            self.lookups.answered += 1
             return prepared.answer
         verdict = self._refresher.verdict(model_id)
         if verdict is None or not self._refresher.holds(verdict):
@@ -78,6 +94,7 @@ class DescriptorResolver:
             async with asyncio.timeout(PATIENCE_S):  # the judgement goes on, for whoever asks next
                 verdict = await self._refresher.current(model_id)
         except TimeoutError:
+            self.lookups.unresponsive += 1
             raise AssetUnresponsive(
                 f"{root} did not answer within {PATIENCE_S:g} s",
                 hint="check the filesystem that holds it: a network or external drive may have gone away",
@@ -104,6 +121,7 @@ class DescriptorResolver:
         entry = self._library.catalog.get(model_id)
         if entry is None:
             self._prepared.pop(model_id, None)
+            self.lookups.unknown += 1
             raise ModelNotFound(
                 f"Model not found: {model_id}", hint="`pumas-agent list` shows the ids; `pumas-agent search` finds one"
             )
@@ -111,8 +129,10 @@ class DescriptorResolver:
 
     def _answer(self, entry: CatalogEntry, verdict: Verdict) -> _Prepared:
         if not verdict.is_valid:
+            self.lookups.refused += 1
             was_valid_once = verdict.state is AssetValidationState.DEGRADED
             raise refusal_of(verdict, self._alerts.since(entry.id, BUNDLE_CODES) if was_valid_once else None)
+        self.lookups.answered += 1
         prepared = self._prepared.get(entry.id)
         if prepared is None or prepared.entry is not entry or prepared.verdict is not verdict:
             descriptor = descriptor_of(entry, verdict, self._library.catalog.dependencies)

@@ -11,6 +11,8 @@ from pumas_agent.health.bundles import (
     offline_condition,
     unresponsive_condition,
 )
+from pumas_agent.health.hook import AlertHook, distrust
+from pumas_agent.health.journal import AlertEvent, AlertJournal
 from pumas_agent.health.library import LIBRARY, LIBRARY_CODES, config_condition, library_condition
 from pumas_agent.health.logs import configure_logs
 from pumas_agent.health.notify import Notifier, Watchdog
@@ -22,6 +24,9 @@ __all__ = [
     "LIBRARY_CODES",
     "WATCH_CODES",
     "AlertBook",
+    "AlertEvent",
+    "AlertHook",
+    "AlertJournal",
     "Condition",
     "Notifier",
     "Watchdog",
@@ -29,6 +34,7 @@ __all__ = [
     "changed_condition",
     "config_condition",
     "configure_logs",
+    "distrust",
     "library_condition",
     "lost_condition",
     "mass_condition",

@@ -112,6 +112,7 @@ class Catalog:
         self._entries: dict[str, CatalogEntry] = {}
         self._bundles: dict[str, CatalogEntry] = {}
         self._changes = 0
+        self._listeners: list[Callable[[], None]] = []
         self._orders: dict[str, tuple[int, list[CatalogEntry]]] = {}
         """Sorted lists, each with the number of changes that it knows of."""
 
@@ -132,6 +133,7 @@ class Catalog:
                 self._bundles.pop(entry.id, None)
         self._changes += 1
         self.generation = generation
+        self._tell()
 
     def remove(self, model_ids: Iterable[str], generation: int) -> None:
         """What a commit removed."""
@@ -141,6 +143,15 @@ class Catalog:
             self.dependencies.forget(model_id)
         self._changes += 1
         self.generation = generation
+        self._tell()
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Call after every commit from now on, on the thread that commits. May not block or raise."""
+        self._listeners.append(told)
+
+    def _tell(self) -> None:
+        for told in self._listeners:
+            told()
 
     def get(self, model_id: str) -> CatalogEntry | None:
         """One model."""

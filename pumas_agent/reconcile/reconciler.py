@@ -66,6 +66,10 @@ class Reconciler:
         self._observe_library = observe_library
         self._follow = follow
         self._looks = 0
+        self.runs = 0
+        """Finished since the start; `failures` were not, and `last_duration_s` is of the last that was."""
+        self.failures = 0
+        self.last_duration_s = 0.0
         self.last_full: ReconcileReport | None = None
         self.last_full_at: str | None = None
 
@@ -78,7 +82,14 @@ class Reconciler:
         """
         self._looks += 1
         try:
-            return await self._run(scope, reasons, progress)
+            report = await self._run(scope, reasons, progress)
+        except PumasError:
+            self.failures += 1
+            raise
+        else:
+            self.runs += 1
+            self.last_duration_s = report.duration_ms / 1000
+            return report
         finally:
             self._looks -= 1
 

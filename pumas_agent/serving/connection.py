@@ -75,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._in_flight = 0
         self._cancellable: dict[asyncio.Task[None], RequestId] = {}
         self._unread = False  # the client leaves its answers unread
+        self._room = asyncio.Event()  # the opposite of it, to be waited for
+        self._room.set()
         self._reading = True
         self._ended = False  # the client will send no more
         self._stopping = False  # we take no more
@@ -125,12 +127,14 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read its answers: it has a while to do so."""
         self._unread = True
+        self._room.clear()
         self._pause_reading()
         self._arm_drain_timer()
 
     def resume_writing(self) -> None:
         """The client has read its answers."""
         self._unread = False
+        self._room.set()
         if self._drain_timer is not None and not self._transport.is_closing():
             self._drain_timer.cancel()
             self._drain_timer = None
@@ -168,6 +172,16 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close now."""
         self._transport.abort()
+
+    # --- what methods call -------------------------------------------------------------------------------------------
+
+    def notify(self, frame: bytes) -> None:
+        """See `Outlet`."""
+        self._send(frame)
+
+    async def room(self) -> None:
+        """See `Outlet`."""
+        await self._room.wait()
 
     # --- requests in -------------------------------------------------------------------------------------------------
 
@@ -259,7 +273,7 @@ class Connection(asyncio.Protocol):
             self._check_access(handler)
             parsed = parse_params(handler.contract, params)
             answer = handler.call(
-                parsed, Request(request_id, self._peer, self._report, self._gone.append, self._cancel)
+                parsed, Request(request_id, self._peer, self._report, self._gone.append, self._cancel, outlet=self)
             )
             if isinstance(answer, bytes | BaseModel):
                 self._reply(request_id, method, answer)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import from_json, to_json, to_jsonable_python
 
 from pumas_agent.contracts.errors import FrameTooLarge, InvalidParams, InvalidRequest, ParseError, PumasError
+from pumas_agent.contracts.events import Event
 from pumas_agent.contracts.rpc import Progress, RequestId
 
 _HEAD = b'{"jsonrpc":"2.0","id":'
@@ -134,6 +135,13 @@ def error_frame(request_id: RequestId, error: PumasError) -> bytes:
 def progress_frame(progress: Progress) -> bytes:
     """A `progress` notification."""
     return b'{"jsonrpc":"2.0","method":"progress","params":' + progress.model_dump_json().encode() + b"}\n"
+
+
+def event_frame(event: Event) -> bytes:
+    """An `event` notification. What JSON in UTF-8 cannot hold becomes a question mark, as in errors."""
+    plain = event.model_dump(mode="python")
+    text = json.dumps(to_jsonable_python(plain, inf_nan_mode="null", fallback=repr), ensure_ascii=False)
+    return b'{"jsonrpc":"2.0","method":"event","params":' + text.encode("utf-8", "replace") + b"}\n"
 
 
 def _id_json(request_id: RequestId) -> bytes:

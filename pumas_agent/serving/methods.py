@@ -5,7 +5,7 @@ contract checks already, and blocks on nothing: what takes time is awaited.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pumas_agent import __version__
 from pumas_agent.contracts.dependencies import (
@@ -20,10 +20,11 @@ from pumas_agent.contracts.dependencies import (
 )
 from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, DescriptorBatch
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
-from pumas_agent.contracts.errors import AssetUnresponsive, MethodNotFound, ModelNotFound
+from pumas_agent.contracts.errors import AgentNotRunning, AssetUnresponsive, MethodNotFound, ModelNotFound
 from pumas_agent.contracts.explanation import ModelExplanation
 from pumas_agent.contracts.health import is_healthy
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportResult, UnregisterResult
+from pumas_agent.contracts.metrics import MetricsReport
 from pumas_agent.contracts.records import (
     ALL_MODELS,
     AgentStatus,
@@ -68,8 +69,10 @@ from pumas_agent.serving.listing import library_status, list_rows, model_details
 from pumas_agent.serving.parts import Parts
 from pumas_agent.serving.registry import Answer, Handler, Registry, Request
 from pumas_agent.serving.selector import selector_snapshot
+from pumas_agent.serving.subscriptions import Subscriptions
 from pumas_agent.upkeep import Holds, accept, unregister
 
+T = TypeVar("T")
 Reconcile = Callable[[str, Request], Awaitable[ReconcileReport]]
 """`(scope, request)`: a look at the scope that starts after the call; the request is told how far it is."""
 
@@ -86,8 +89,12 @@ class Methods:
         status: Callable[[], AgentStatus],
         watching: Watching = nobody_watches,
         doctor: Examine = nobody_to_examine,
+        metrics: Callable[[], Awaitable[MetricsReport]] | None = None,
+        subscriptions: Subscriptions | None = None,
     ) -> None:
         self._doctor = doctor
+        self._metrics = metrics
+        self._subscriptions = subscriptions
         self._watching = watching
         self._parts = parts
         self._reconcile = reconcile
@@ -136,6 +143,11 @@ class Methods:
             "agent.status": lambda _params, _request: self._status(),
             "agent.health": self.health,
             "agent.doctor": lambda _params, request: self._doctor(request.progress),
+            "agent.metrics": self.metrics,
+            "agent.subscribe": lambda params, request: self._running(self._subscriptions).subscribe(params, request),
+            "agent.unsubscribe": lambda params, request: self._running(self._subscriptions).unsubscribe(
+                params, request
+            ),
         }
         return {name: Handler(contract, calls[name]) for name, contract in METHODS.items()}
 
@@ -323,8 +335,18 @@ class Methods:
 
     def health(self, _params: NoParams, _request: Request) -> HealthReport:
         """What stands."""
-        alerts = self._parts.alerts.standing()
-        return HealthReport(healthy=is_healthy(alerts), alerts=alerts)
+        alerts, journal = self._parts.alerts.standing(), self._parts.alerts.journal
+        return HealthReport(healthy=is_healthy(alerts), alerts=alerts, cursor=journal.cursor(journal.sequence))
+
+    def metrics(self, _params: NoParams, _request: Request) -> Awaitable[MetricsReport]:
+        """Now."""
+        return self._running(self._metrics)()
+
+    def _running(self, part: T | None) -> T:
+        """A part that only a running agent has."""
+        if part is None:
+            raise AgentNotRunning("no agent runs", hint="start one with `pumas-agent run`")
+        return part
 
 
 def _release(holds: Holds, hold: str) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,10 +24,30 @@ _MOST_PARAMS = 64
 _LONGEST_NAME = 128
 
 
+class Outlet(Protocol):
+    """A connection, as who sends notifications over it sees it."""
+
+    def notify(self, frame: bytes) -> None:
+        """Send a line that answers nothing; lost when the client is gone."""
+
+    async def room(self) -> None:
+        """Return when the client reads what it is sent. It never does for one that is gone."""
+
+
+class _NoOutlet:
+    """Of a call that came over no connection."""
+
+    def notify(self, frame: bytes) -> None:
+        """Nobody is there."""
+
+    async def room(self) -> None:
+        """At once."""
+
+
 class Request:
     """One call, as its handler sees it: who asked, and a way to say how far the work is."""
 
-    __slots__ = ("_next_report", "_report", "_stage", "cancel", "id", "on_gone", "peer")
+    __slots__ = ("_next_report", "_report", "_stage", "cancel", "id", "on_gone", "outlet", "peer")
 
     def __init__(
         self,
@@ -36,6 +56,8 @@ class Request:
         report: Callable[[Progress], None],
         on_gone: Callable[[Callable[[], None]], None] = lambda _: None,
         cancel: Callable[[RequestId], bool] = lambda _: False,
+        *,
+        outlet: Outlet | None = None,
     ) -> None:
         """Make one.
 
@@ -45,11 +67,13 @@ class Request:
             report: sends a progress notification.
             on_gone: takes what has to be done when the caller's connection ends.
             cancel: gives up another request of the same connection; false when there is none that can be.
+            outlet: the connection, for what is sent after the answer.
         """
         self.id = request_id
         self.peer = peer
         self.on_gone = on_gone
         self.cancel = cancel
+        self.outlet = outlet or _NoOutlet()
         self._report = report
         self._stage: str | None = None
         self._next_report = 0.0

@@ -233,7 +233,7 @@ async def test_health_has_the_alerts_that_stand(agent: "Parts", bundle: Path) ->
     health = await agent.call("agent.health")
 
     (alert,) = health["alerts"]
-    assert (healthy, health["healthy"]) == ({"healthy": True, "alerts": []}, False)
+    assert (healthy, health["healthy"]) == ({"healthy": True, "alerts": [], "cursor": healthy["cursor"]}, False)
     assert (alert["code"], alert["severity"], alert["model_id"], alert["path"]) == (
         "bundle_missing",
         "error",

@@ -15,6 +15,7 @@ from pumas_agent.contracts.dependencies import (
 )
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor, Refusal
 from pumas_agent.contracts.errors import AssetNotValid, PumasError, error_from_answer
+from pumas_agent.contracts.events import Event
 from pumas_agent.contracts.health import Alert, AlertCode, Severity
 from pumas_agent.contracts.imports import ImportStatus, ModelImportResult
 from pumas_agent.contracts.metadata import (
@@ -40,6 +41,7 @@ def blocking_client() -> None:
         assert_type(agent.list_models(limit=10, storage_kind=StorageKind.EXTERNAL_REFERENCE), ModelList)
         assert_type(agent.call("agent.status"), dict[str, Any])
         assert_type(agent.call("reconcile", on_progress=show, model_id=None), dict[str, Any])
+        assert_type(next(agent.events(["alerts"])), Event)
         agent.list_models(colour="red")  # type: ignore[call-arg]
     AgentClient("agent.sock").close()
     AgentClient()
@@ -51,6 +53,9 @@ async def asyncio_client() -> None:
         assert_type(await agent.descriptor("diffusion/acme/whole"), ModelExecutionDescriptor)
         assert_type(await agent.list_models(tags=("photo",)), ModelList)
         assert_type(await agent.call("agent.health"), dict[str, Any])
+        async for event in agent.events(["models"], "model-library-updates:1"):
+            assert_type(event.update, UpdateEvent | None)
+            assert_type(event.alert, Alert | None)
         await agent.close()
 
 

@@ -4,6 +4,7 @@ import type {
   AssetValidationError,
   AssetValidationState,
   ErrorCode,
+  Event as AgentEvent,
   Methods,
   ModelMetadata,
   ModelRow,
@@ -34,6 +35,15 @@ export async function entryPath(id: string): Promise<string> {
 export async function changedSince(cursor: string): Promise<string[]> {
   const feed = await call("list_model_library_updates_since", { cursor });
   return (feed.events ?? []).map((event) => event.model_id);
+}
+
+export async function follow(cursor: string): Promise<string> {
+  const begun = await call("agent.subscribe", { topics: ["alerts", "models"], cursor });
+  return begun.snapshot_required ? "load anew" : begun.cursor;
+}
+
+export function told(event: AgentEvent): string | undefined {
+  return event.topic === "alerts" ? event.alert?.code : event.update?.model_id;
 }
 
 export async function status(): Promise<AgentStatus> {
