@@ -18,7 +18,7 @@ from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.records import AgentStatus, ReconcileReport
 from pumas_agent.contracts.rpc import METHODS, Access, Progress, needs_agent
 from pumas_agent.importing import BundleFinder, Classifier
-from pumas_agent.importing.in_time import in_time
+from pumas_agent.in_time import in_time
 from pumas_agent.library import Catalog, Library
 from pumas_agent.reconcile import ProgressSink
 from pumas_agent.serving import Peer, Request

@@ -19,11 +19,11 @@ from pumas_agent.contracts.classification import (
 from pumas_agent.contracts.errors import AssetUnresponsive, PathNotAbsolute, PathNotUtf8
 from pumas_agent.contracts.metadata import BundleFormat
 from pumas_agent.importing.formats import FileFormat, format_of, read_head
-from pumas_agent.importing.in_time import in_time
 from pumas_agent.importing.model_types import family_of, read_config, resolve_type
 from pumas_agent.importing.record import DEFAULT_FAMILY, MODEL_TYPE
 from pumas_agent.importing.shards import Group, group_files
 from pumas_agent.importing.tree import SourceTree, walk_source
+from pumas_agent.in_time import in_time
 
 LOOK_S = 20.0
 _CANDIDATES = 200

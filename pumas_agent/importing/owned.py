@@ -27,7 +27,6 @@ from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.importing.copier import HashedFile, copy_files
 from pumas_agent.importing.external import EXISTS_TEXT, MODEL_EXISTS
 from pumas_agent.importing.formats import FileFormat, format_of, tier_of
-from pumas_agent.importing.in_time import in_time
 from pumas_agent.importing.model_source import (
     PICKLE_UNACKNOWLEDGED,
     ModelSource,
@@ -39,6 +38,7 @@ from pumas_agent.importing.model_source import (
 from pumas_agent.importing.model_types import TypeResolution, family_of, resolve_type, type_of_hint
 from pumas_agent.importing.owned_record import Placed, bundle_record, file_record
 from pumas_agent.importing.record import DEFAULT_FAMILY, MODEL_TYPE
+from pumas_agent.in_time import in_time
 from pumas_agent.library import Library, normalize_name
 
 LOOK_S = 60.0

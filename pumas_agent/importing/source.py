@@ -14,7 +14,7 @@ from pumas_agent.contracts.errors import (
     PathNotUtf8,
     SourceInsideLibrary,
 )
-from pumas_agent.importing.in_time import in_time
+from pumas_agent.in_time import in_time
 
 
 def canonical_source(source_path: str, library_root: Path) -> Path:

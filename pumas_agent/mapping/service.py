@@ -26,6 +26,7 @@ from pumas_agent.contracts.mapping import (
     ModelLink,
     ModelLinks,
 )
+from pumas_agent.in_time import in_time
 from pumas_agent.library import Library, LinkRegistry, read_links
 from pumas_agent.mapping.applying import Application
 from pumas_agent.mapping.configs import Rules, load_rules
@@ -34,7 +35,6 @@ from pumas_agent.mapping.folders import Protected, models_folder
 from pumas_agent.mapping.plan import Plan
 from pumas_agent.mapping.registered import RegisteredLinks, Removal
 from pumas_agent.mapping.sources import Gate
-from pumas_agent.mapping.threads import on_own_thread
 
 LOOK_S = 25.0
 """How long a filesystem is given to answer; less than a client waits."""
@@ -109,10 +109,12 @@ class MappingService:
             excluded = await self._excluded(params.app_id)
             prepared = await self._look(lambda: self._prepare(params, excluded), params.models_path)
             application = Application(params, prepared.protected, prepared.registry.links)
-            outcome = await on_own_thread(
+            outcome = await in_time(
                 lambda: application.carry_out(
                     prepared.plan, lambda done, total: report("linking", done, total, "files")
-                )
+                ),
+                None,
+                name="mapping",
             )
             if outcome.add or outcome.drop:
                 await self._library.write(
@@ -200,7 +202,7 @@ class MappingService:
                 links = RegisteredLinks(self._library.layout, self._library.catalog)
                 return [act(links, entry) for entry in self._links() if chosen(entry)]
 
-            removals = await on_own_thread(work)
+            removals = await in_time(work, None, name="mapping")
             if drop := [removal.target for removal in removals if removal.forget]:
                 await self._library.write(lambda store: store.update_links(lambda links: links.changed(drop=drop)))
             return removals
@@ -236,7 +238,7 @@ class MappingService:
     @staticmethod
     async def _look(question: Callable[[], T], place: str) -> T:
         try:
-            return await on_own_thread(question, within_s=LOOK_S)
+            return await in_time(question, LOOK_S, name="mapping")
         except TimeoutError:
             raise AssetUnresponsive(
                 f"{place} does not answer within {LOOK_S:g} s", hint="is its disk, or its network, there?"

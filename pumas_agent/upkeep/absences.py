@@ -30,7 +30,7 @@ from pumas_agent.health import (
     moved_condition,
     offline_condition,
 )
-from pumas_agent.importing.in_time import in_time
+from pumas_agent.in_time import in_time
 from pumas_agent.library import CatalogEntry, Library
 from pumas_agent.mounts import mounts
 from pumas_agent.upkeep.verdict import Verdict

@@ -20,7 +20,7 @@ from pumas_agent.bundles.reading import NotRegularFile, opened
 from pumas_agent.contracts.errors import ModelNotFound, PumasError
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.verification import Difference, DifferenceCode, VerifyReport
-from pumas_agent.importing.in_time import in_time
+from pumas_agent.in_time import in_time
 from pumas_agent.library import CatalogEntry, IndexReader, Library
 from pumas_agent.library.agreement import ModelCheck, Recorded, by_place, compare
 from pumas_agent.library.digests import FileChanged, Stopped, can_digest, digests_of

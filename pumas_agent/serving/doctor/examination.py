@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from pumas_agent.contracts.doctor import Check, CheckName, CheckState, DoctorReport
 from pumas_agent.contracts.errors import AgentNotRunning, PumasError
-from pumas_agent.importing.in_time import in_time
+from pumas_agent.in_time import in_time
 from pumas_agent.mounts import Mounts, mounts
 from pumas_agent.serving.doctor import agent, library, machine, roots
 from pumas_agent.serving.doctor.patient import Patient, fail, shortened, warn
