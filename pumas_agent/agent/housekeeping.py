@@ -1,9 +1,10 @@
-"""What the agent does in the library by itself after a look at all of it: orphans become models, old trash goes.
+"""What the agent does by itself after a look at all of the library: orphans become models, old trash goes, memory too.
 
 Owns when, and that there is one round at a time. Does nothing while many bundles are gone together.
 """
 
 import asyncio
+import ctypes
 from contextlib import suppress
 
 import structlog
@@ -70,6 +71,7 @@ class Housekeeping:
             log.info("trash.emptied", models=removed)
         if self._adopts:
             await self._adopt()
+        await asyncio.to_thread(_give_back)
 
     async def _adopt(self) -> None:
         report = await self._parts.adopter.adopt(_unseen)
@@ -79,6 +81,13 @@ class Housekeeping:
         self._said = left
         if any(reason == WRITTEN_NOW for _, reason in left) and not self._stopped:
             self._later = asyncio.get_running_loop().call_later(QUIET_S, self.begin)
+
+
+def _give_back() -> None:
+    """Return to the system what a look at everything has used and freed: malloc_trim(3), where the C library has it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _unseen(_stage: str, _done: int, _total: int | None, _unit: str) -> None:
