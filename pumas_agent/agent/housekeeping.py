@@ -5,6 +5,7 @@ Owns when, and that there is one round at a time. Does nothing while many bundle
 
 import asyncio
 import ctypes
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -19,7 +20,9 @@ log = structlog.get_logger(__name__)
 class Housekeeping:
     """Rounds of it, in the background. Belongs to the event loop."""
 
-    def __init__(self, parts: Parts, *, adopts: bool, trash_days: float) -> None:
+    def __init__(self, parts: Parts, *, adopts: bool, trash_days: float, on_fault: Callable[[str], None]) -> None:
+        """`on_fault` is told what went wrong in a round; the next round is tried all the same."""
+        self._on_fault = on_fault
         self._parts = parts
         self._adopts = adopts
         self._trash_days = trash_days
@@ -59,8 +62,10 @@ class Housekeeping:
                 await self._one_round()
             except (PumasError, OSError) as error:
                 log.warning("housekeeping.failed", reason=str(error))
-            except Exception:
+                self._on_fault(f"housekeeping: {error}")
+            except Exception as fault:
                 log.exception("housekeeping.failed")
+                self._on_fault(f"housekeeping: {fault!r}")
 
     async def _one_round(self) -> None:
         if self._parts.absences.frozen or self._parts.refresher.library_fault is not None:

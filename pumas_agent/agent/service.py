@@ -136,7 +136,10 @@ class Agent:
         self._start_hook()
         self._stopping.append(self.parts.absences.stop)
         self._housekeeping = Housekeeping(
-            self.parts, adopts=settings.library.adopt, trash_days=settings.library.trash_days
+            self.parts,
+            adopts=settings.library.adopt,
+            trash_days=settings.library.trash_days,
+            on_fault=self._note_fault,
         )
         self._stopping.append(self._housekeeping.stop)
         self.queue.start()  # before the first client, who may ask for a reconcile
@@ -403,9 +406,13 @@ class Agent:
             if not self._listeners[scope]:
                 del self._listeners[scope]
 
+    def _note_fault(self, what: str) -> None:
+        """`status` shows the last twenty; one that comes again stands there once."""
+        self._faults = [*(known for known in self._faults[-19:] if known != what), what]
+
     def _on_fault(self, scope: str, fault: BaseException) -> None:
         reason = fault.message if isinstance(fault, PumasError) else repr(fault)
-        self._faults = [*self._faults[-19:], f"reconcile {scope}: {reason}"]
+        self._note_fault(f"reconcile {scope}: {reason}")
         known = isinstance(fault, PumasError)
         log.error("reconcile.failed", scope=scope, reason=reason, exc_info=None if known else fault)
 

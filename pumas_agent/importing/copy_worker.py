@@ -43,7 +43,11 @@ class _Changed(Exception):
 @contextlib.contextmanager
 def _opened(source: str) -> Iterator[int]:
     """A descriptor of a regular file. What took its place since it was planned is not waited for."""
-    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        descriptor = os.open(source, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:  # only a file's owner may leave its access time alone
+        descriptor = os.open(source, flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _Changed(f"{source} is no file any more")

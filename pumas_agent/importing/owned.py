@@ -76,7 +76,8 @@ class OwnedImporter:
             if source.is_bundle:
                 self._require_healthy(await self._judge(path), allowed=spec.allow_unhealthy)
             kind = _kind_of(spec.model_type, spec.official_name, source)
-            with self._place(kind.model_type, spec.family, spec.official_name, "import") as placed:
+            await self._library.read(lambda _: self._require_free(_id_of(kind.model_type, spec)))
+            with self._place(kind.model_type, spec) as placed:
                 return await self._copy(spec, placed, source, kind, progress)
         except Refused as refusal:
             return _refused(spec.path, refusal)
@@ -92,7 +93,7 @@ class OwnedImporter:
             )
             self._require_same_tier(hashed, acknowledged=spec.security_acknowledged)
             progress("indexing", 0, None, "models")
-            directory = self._library.layout.directory(placed.model_id)
+            directory = self._library.layout.root / placed.model_id
             if source.is_bundle:
                 look = await self._judge(staged)
                 self._require_healthy(look, allowed=spec.allow_unhealthy)
@@ -147,7 +148,8 @@ class OwnedImporter:
             await self._library.write(lambda store: store.index_one(model_id))
             return _taken(spec.path, model_id, ImportStatus.ALREADY_REGISTERED, None)
         known = self._library.catalog.get(model_id)
-        if known is not None and not known.needs_no_record:
+        had = await self._library.read(lambda index: index.signatures_of([model_id]))
+        if known is not None and (had or not known.needs_no_record):
             message = f"{model_id} is a model whose metadata.json is gone"
             return _refused(spec.path, refused("metadata_gone", message, model_id=model_id))
         try:
@@ -210,18 +212,20 @@ class OwnedImporter:
             raise LibraryInsideSource(f"the library {root} lies inside {path}", hint="import the model's own folder")
         return look_at(path)
 
-    @contextmanager
-    def _place(self, model_type: str, family: str, official_name: str, match_source: str) -> Iterator[Placed]:
-        """The id of a new model, kept for one import until that ends."""
-        cleaned = normalize_name(official_name)
-        model_id = f"{model_type}/{normalize_name(family)}/{cleaned}"
-        if model_id in self._reserved or self._library.catalog.get(model_id) is not None:
-            raise _exists(model_id)
+    def _require_free(self, model_id: str) -> None:
+        """Refuse a place where something stands; for the reading thread."""
         if self._library.layout.directory(model_id).exists():
+            raise _exists(model_id)
+
+    @contextmanager
+    def _place(self, model_type: str, spec: ModelImportSpec) -> Iterator[Placed]:
+        """The id of a new model, kept for one import until that ends."""
+        model_id = _id_of(model_type, spec)
+        if model_id in self._reserved or self._library.catalog.get(model_id) is not None:
             raise _exists(model_id)
         self._reserved.add(model_id)
         try:
-            yield Placed(model_id, cleaned, family, match_source)
+            yield Placed(model_id, model_id.rpartition("/")[2], spec.family, "import")
         finally:
             self._reserved.discard(model_id)
 
@@ -275,6 +279,10 @@ def _named_by_path(model_id: str, spec: InPlaceImportSpec, source: ModelSource) 
     )
     came = "download" if spec.repo_id else "orphan_recovery"
     return asked, Placed(model_id, parts[-1], asked.family, came)
+
+
+def _id_of(model_type: str, spec: ModelImportSpec) -> str:
+    return f"{model_type}/{normalize_name(spec.family)}/{normalize_name(spec.official_name)}"
 
 
 def _exists(model_id: str) -> Refused:

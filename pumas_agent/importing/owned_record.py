@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 from pumas_agent.bundles import Look
 from pumas_agent.contracts.imports import ExternalBundleSpec, ModelImportSpec
 from pumas_agent.contracts.metadata import AgentFacts, ModelFile, ModelHashes, ModelMetadata, StorageKind
+from pumas_agent.contracts.tasks import modalities_of, task_name
 from pumas_agent.importing.copier import HashedFile
 from pumas_agent.importing.formats import FileFormat
 from pumas_agent.importing.model_types import UNKNOWN_TYPE, TypeResolution
 from pumas_agent.importing.record import external_record
-from pumas_agent.importing.tasks import modalities_of, task_name
 
 _BACKENDS = {FileFormat.GGUF: "llama.cpp", FileFormat.ONNX: "onnx-runtime"}
 _TRANSFORMERS = frozenset({"llm", "vlm", "embedding", "reranker"})

@@ -28,7 +28,7 @@ from pumas_agent.contracts.errors import (
 from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.contracts.upkeep import RecordRepair
-from pumas_agent.library.catalog import Catalog
+from pumas_agent.library.catalog import Catalog, CatalogEntry
 from pumas_agent.library.dependency_store import DependencyStore
 from pumas_agent.library.files import read_json, sync_directory, write_json
 from pumas_agent.library.index import IndexRow, IndexWriter
@@ -332,7 +332,7 @@ class ModelStore:
             if self.layout.signature(directory) is not None:
                 continue  # there again since the scan
             entry = self._catalog.get(model_id)
-            if entry is not None and entry.needs_no_record and not is_gone(directory):
+            if entry is not None and self._is_staged(entry) and not is_gone(directory):
                 continue
             if entry is not None and (entry.is_external or not is_gone(directory)):
                 outcome.unreadable[model_id] = f"{directory / METADATA_NAME} is gone"
@@ -401,7 +401,7 @@ class ModelStore:
             LibraryUnwritable: it could not be written.
         """
         self.layout.require_online(self._opened)
-        known = {entry.id for entry in self._catalog.entries() if entry.needs_no_record}
+        known = {entry.id for entry in self._catalog.entries() if self._is_staged(entry)}
         gone = sorted(
             model_id
             for model_id in known - records.keys()
@@ -418,6 +418,10 @@ class ModelStore:
                 self._index.delete(model_id)
         self._catalog.put(changed, self._index.last_event_id())
         self._catalog.remove(gone, self._index.last_event_id())
+
+    def _is_staged(self, entry: CatalogEntry) -> bool:
+        """Its row never had a record: one that had one has its stamp, and does not go because the record is lost."""
+        return entry.needs_no_record and not self._index.signatures_of([entry.id])
 
     def rebuild(self) -> tuple[int, IndexOutcome]:
         """Make every row anew from its metadata file; how many files there are, and what changed.

@@ -15,7 +15,7 @@ from pumas_agent.contracts.errors import PumasError
 from pumas_agent.contracts.imports import AdoptionReport, InPlaceImportSpec, NotAdopted
 from pumas_agent.importing import OwnedImporter
 from pumas_agent.importing.classify import is_bundle_folder
-from pumas_agent.library import MODEL_EXTENSIONS, PARTIAL_SUFFIXES, Library
+from pumas_agent.library import MODEL_EXTENSIONS, PARTIAL_SUFFIXES, IndexReader, Library
 from pumas_agent.library.layout import METADATA_NAME, REMOVED_NAME
 from pumas_agent.upkeep.partials import partial_record
 
@@ -54,7 +54,7 @@ class Adopter:
         One that cannot be adopted stops no other.
         """
         async with self._one_at_a_time:
-            known = {entry.id for entry in self._library.catalog.entries() if not entry.needs_no_record}
+            known = await self._library.read(self._recorded)
             orphans = await asyncio.to_thread(find_orphans, self._library.layout.root, known, self._quiet_s)
             adopted: list[str] = []
             left: list[NotAdopted] = []
@@ -65,6 +65,12 @@ class Adopter:
                     left.append(NotAdopted(path=str(orphan.directory), reason=reason))
             await self._stage([orphan.directory for orphan in orphans if orphan.is_partial])
             return AdoptionReport(adopted=tuple(adopted), not_adopted=tuple(left))
+
+    def _recorded(self, index: IndexReader) -> set[str]:
+        """Models that have, or had, a record: whatever has become of it, their folders are no orphans."""
+        entries = self._library.catalog.entries()
+        had = index.signatures_of(entry.id for entry in entries if entry.needs_no_record)
+        return {entry.id for entry in entries if not entry.needs_no_record or entry.id in had}
 
     async def _stage(self, folders: list[Path]) -> None:
         """Let lists show downloads that are not finished."""

@@ -43,8 +43,11 @@ async def delete(library: Library, params: DeleteParams) -> DeleteResult:
     trash = await library.write(lambda store: store.places.move_to_trash(model_id))
     if trash is not None and not params.keep_in_trash:
         grave = library.layout.root / TRASH_NAME / trash.relative_to(library.layout.root / TRASH_NAME).parts[0]
-        await asyncio.to_thread(shutil.rmtree, grave)
-        trash = None
+        try:
+            await asyncio.to_thread(shutil.rmtree, grave)
+            trash = None
+        except OSError as error:  # it is deleted all the same; what is left goes with the rest of the trash
+            log.warning("trash.kept", path=str(grave), reason=error.strerror)
     log.info("model.deleted", model_id=model_id, files=plan.files, trash=None if trash is None else str(trash))
     return plan.model_copy(update={"applied": True, "trash_path": None if trash is None else str(trash)})
 

@@ -42,13 +42,14 @@ async def reclassify(library: Library, params: ReclassifyParams) -> Reclassifica
     record, _ = await library.look_around(lambda store: store.read(entry.id))
     kind = await _kind(entry, record, params.model_type)
     new_id = _place(entry, record, kind.model_type, params.family)
+    in_the_way = await library.read(lambda _: _in_the_way(library, entry.id, new_id))
     plan = Reclassification(
         model_id=entry.id,
         new_model_id=new_id,
         model_type=kind.model_type,
         source=kind.source,
         confidence=kind.confidence,
-        refused=_NOT_MOVED if entry.is_external else _in_the_way(library, entry.id, new_id),
+        refused=_NOT_MOVED if entry.is_external else in_the_way,
     )
     if not params.apply or plan.refused is not None:
         return plan

@@ -111,6 +111,20 @@ async def test_a_second_file_beside_a_whole_model_does_not_take_that_away(agent:
     assert [finding["code"] for finding in (await agent.refused(MODEL)).findings] == ["download_incomplete"]
 
 
+async def test_a_record_of_a_download_that_is_lost_costs_neither_row_nor_what_hangs_on_it(agent: "Parts") -> None:
+    """Other programs write one while they download: then it is a record like any other."""
+    folder = await agent.create(MODEL, official_name="Tiny", match_source="download_partial")
+    (folder / "w.gguf").write_bytes(GGUF)
+    (folder / "metadata.json").unlink()
+
+    await agent.call("reconcile")
+    await agent.call("adopt_orphan_models")
+    await agent.call("rebuild_model_index")
+
+    assert agent.library.catalog.ids() == {MODEL}
+    assert agent.alerts(MODEL) == ["metadata_corrupt"]
+
+
 @pytest.mark.parametrize("note", ["{", "[]", '{"official_name": 5, "selected_artifact": []}'])
 async def test_a_note_that_cannot_be_read_says_nothing(agent: "Parts", part: Path, note: str) -> None:
     (part.parent / ".pumas_download").write_text(note)

@@ -7,11 +7,11 @@ import pytest
 
 from pumas_agent.contracts.imports import ModelImportSpec
 from pumas_agent.contracts.metadata import METADATA_FIELDS
+from pumas_agent.contracts.tasks import modalities_of
 from pumas_agent.importing.copier import HashedFile
 from pumas_agent.importing.formats import FileFormat
 from pumas_agent.importing.model_types import TypeResolution
 from pumas_agent.importing.owned_record import Placed, file_record
-from pumas_agent.importing.tasks import modalities_of
 
 BACKENDS = {"candle", "diffusers", "llama.cpp", "ollama", "onnx-runtime", "pytorch", "tensorrt", "transformers"}
 TOKENS = {
