@@ -2,12 +2,17 @@
 
 A watch belongs to a folder, not to a path: when a folder moves, what is below the old path is dropped and what is below
 the new one is added, and no two events are ever paired for that. Thread-safe.
+
+What is below a root is reached through a descriptor of the root. A folder that cannot be found there went by a change
+within the root, and an event tells of it; by the whole path it could be missed because something above the root was
+renamed, of which no event within the root would ever tell.
 """
 
 import errno
 import os
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -73,7 +78,9 @@ class FolderWatches(Generic[Owner]):
         with self._lock:
             self._trees[owner] = _Tree(root, recursive, mask)
         try:
-            self.add(owner, root, needed=True)
+            with _way_to(root) as way:
+                if self._add_one(owner, root, way) and recursive:
+                    self._add_below(owner, root, way)
         except OSError:
             self.end(owner)
             raise
@@ -85,23 +92,43 @@ class FolderWatches(Generic[Owner]):
             for path in list(tree.paths) if tree is not None else ():
                 self._drop_one(owner, tree, path)
 
-    def add(self, owner: Owner, path: str, *, needed: bool = False) -> None:
-        """Watch a folder and what is below it; one that is gone by now is passed over unless it is `needed`.
-
-        Each folder is watched before it is listed: what comes into it meanwhile is found one way or the other.
+    def add(self, owner: Owner, path: str) -> None:
+        """Watch a folder below the owner's root, and what is below it; one that is gone by now is passed over.
 
         Raises:
-            OSError: a folder that is there cannot be watched.
+            OSError: a folder that is there cannot be watched, or the root is not where it was: who wants it whole has
+                to watch it anew.
         """
-        waiting = [path]
-        while waiting:
-            current = waiting.pop()
+        with self._lock:
+            tree = self._trees.get(owner)
+            expected = tree.paths.get(tree.root) if tree is not None else None
+        if tree is None or expected is None:  # ended, or its end is about to be told
+            return
+        with _way_to(tree.root) as way:
+            if not self._leads_to(way, expected, tree.mask):
+                raise OSError(errno.ESTALE, "it was moved while a folder came", tree.root)
             try:
-                if not self._add_one(owner, current):
-                    return
-                waiting += _folders_in(current) if self._is_recursive(owner) else ()
+                if self._add_one(owner, path, way + path.removeprefix(tree.root)):
+                    self._add_below(owner, path, way + path.removeprefix(tree.root))
             except OSError as error:
-                if not is_gone(error) or (needed and current == path):
+                if not is_gone(error):
+                    raise
+
+    def _add_below(self, owner: Owner, top: str, way: str) -> None:
+        """Watch all that is below a watched folder.
+
+        Each folder is watched before it is listed: what comes into it meanwhile is found one way or the other.
+        """
+        waiting = _folders_in(top, way)
+        while waiting:
+            path = waiting.pop()
+            via = way + path.removeprefix(top)
+            try:
+                if not self._add_one(owner, path, via):
+                    return
+                waiting += _folders_in(path, via)
+            except OSError as error:
+                if not is_gone(error):
                     raise
 
     def drop(self, owner: Owner, path: str) -> None:
@@ -137,10 +164,11 @@ class FolderWatches(Generic[Owner]):
         with self._lock:
             tree = self._trees.get(owner)
             expected = tree.paths.get(tree.root) if tree is not None else None
-        if expected is None:
-            return False
+        return expected is not None and tree is not None and self._leads_to(path, expected, tree.mask)
+
+    def _leads_to(self, path: str, expected: int, mask: int) -> bool:
         try:
-            found = self._inotify.add(path, tree.mask if tree is not None else MASK)
+            found = self._inotify.add(path, mask)
         except OSError:
             return False
         with self._lock:
@@ -148,18 +176,15 @@ class FolderWatches(Generic[Owner]):
                 self._inotify.remove(found)
         return found == expected
 
-    def _is_recursive(self, owner: Owner) -> bool:
-        tree = self._trees.get(owner)
-        return tree is not None and tree.recursive
-
-    def _add_one(self, owner: Owner, path: str) -> bool:
+    def _add_one(self, owner: Owner, path: str, via: str) -> bool:
+        """Watch one folder; False when the owner has ended meanwhile."""
         with self._lock:
             tree = self._trees.get(owner)
-            if tree is None:  # ended meanwhile
+            if tree is None:
                 return False
             if self._most and len(self._users) >= self._most and path not in tree.paths:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-            watch = self._inotify.add(path, tree.mask)
+            watch = self._inotify.add(path, tree.mask, via)
             before = tree.paths.get(path)
             if before is not None and before != watch:
                 self._drop_one(owner, tree, path)
@@ -184,6 +209,20 @@ class FolderWatches(Generic[Owner]):
             self._inotify.remove(watch)
 
 
-def _folders_in(path: str) -> list[str]:
-    with os.scandir(path) as listing:
-        return [entry.path for entry in listing if entry.is_dir(follow_symlinks=False)]
+@contextmanager
+def _way_to(root: str) -> Iterator[str]:
+    """A path that leads to what stands at `root` now, wherever it is moved meanwhile."""
+    descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _folders_in(path: str, via: str) -> list[str]:
+    try:
+        with os.scandir(via) as listing:
+            return [f"{path}/{entry.name}" for entry in listing if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        error.filename = path
+        raise

@@ -69,13 +69,18 @@ class Inotify:
         self.descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
         self._pending = array.array("i", [0])
 
-    def add(self, path: str, mask: int = MASK) -> int:
+    def add(self, path: str, mask: int = MASK, via: str | None = None) -> int:
         """Watch a folder; the number of its watch, which is the one it has when it is watched already.
+
+        Args:
+            path: the folder, as an error names it.
+            mask: the events that are wanted.
+            via: another path to it, for the system call.
 
         Raises:
             OSError: it cannot be watched. ENOSPC when the user's limit of watches is reached.
         """
-        return _checked(_libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask), path)
+        return _checked(_libc.inotify_add_watch(self.descriptor, os.fsencode(via or path), mask), path)
 
     def remove(self, watch: int) -> None:
         """End a watch; one that the kernel has ended itself is no error."""

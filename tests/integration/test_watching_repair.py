@@ -69,10 +69,10 @@ def assert_sees(marks: Marks, root: Path, model_id: str = "m") -> None:
 def refuse_watches(monkeypatch: pytest.MonkeyPatch, refused: Callable[[str], bool], error: int) -> None:
     real = Inotify.add
 
-    def add(inotify: Inotify, path: str, mask: int = MASK) -> int:
+    def add(inotify: Inotify, path: str, mask: int = MASK, via: str | None = None) -> int:
         if refused(path):
             raise OSError(error, os.strerror(error), path)
-        return real(inotify, path, mask)
+        return real(inotify, path, mask, via)
 
     monkeypatch.setattr(Inotify, "add", add)
 
