@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,6 +15,12 @@ RACY_NS = 2_000_000_000
 """Clocks of filesystems are coarse (two seconds on FAT): a later change within this may leave the same times."""
 
 
+_ROW = struct.Struct("<qqqQQQQ")
+"""One `Stat`, eight bytes a number."""
+_ABSENT = (0, 0, 0, 0, 0, 0)
+_MOST_NS = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class StatSignature:
     """What `stat` said about every entry of a tree, links followed, the root and what is absent included.
@@ -20,10 +28,17 @@ class StatSignature:
     Directories are entries, so that whatever is added, removed, renamed or linked anew changes one of them. What no
     signature sees: stores through a memory map that was made before, and a second change within the clock's tick
     (`Look.racy` tells when that is possible).
+
+    Attributes:
+        root: the path of the tree.
+        names: the paths of the entries as they follow on the root's, with NUL between them, which no name holds.
+        rows: their numbers. One of each for every registered bundle is kept for good: as objects they weigh ten times
+            as much.
     """
 
     root: str
-    entries: tuple[Entry, ...]
+    names: str
+    rows: bytes
 
     @classmethod
     def take(cls, root: Path) -> Self:
@@ -33,11 +48,24 @@ class StatSignature:
     @classmethod
     def of(cls, tree: Tree) -> Self:
         """The signature of a tree that was walked already."""
-        return cls(str(tree.root), tree.entries)
+        return cls.of_entries(str(tree.root), tree.entries)
+
+    @classmethod
+    def of_entries(cls, root: str, entries: Iterable[Entry]) -> Self:
+        """The signature of entries at and below a root."""
+        found = tuple(entries)
+        names = "\0".join(path.removeprefix(root) for path, _ in found)
+        return cls(root, names, b"".join(_packed(status) for _, status in found))
 
     def __len__(self) -> int:
         """How many `stat` calls `unchanged` makes."""
-        return len(self.entries)
+        return len(self.rows) // _ROW.size
+
+    @property
+    def entries(self) -> Iterator[Entry]:
+        """What was found, in the order of the walk."""
+        for path, row in self._rows():
+            yield path, Stat(*row) if row[4] else row[0]
 
     @property
     def one_device(self) -> bool:
@@ -48,14 +76,14 @@ class StatSignature:
     def unchanged(self) -> bool:
         """True when every path is as it was: one `stat` call an entry, and nothing else."""
         stat = os.stat  # a local name, and no Path: this is asked on every lookup
-        for path, known in self.entries:
+        for path, known in self._rows():
             try:
                 now = stat(path)
             except OSError as error:
-                if error.errno != known:
+                if known != (error.errno, *_ABSENT):
                     return False
             except ValueError:
-                if known != errno.ENOENT:
+                if known != (errno.ENOENT, *_ABSENT):
                     return False
             else:
                 if known != (
@@ -93,4 +121,23 @@ class StatSignature:
             ValueError, TypeError: the text is none.
         """
         root, rows = json.loads(text)
-        return cls(root, tuple((root + path, Stat(*rest) if len(rest) > 1 else int(rest[0])) for path, *rest in rows))
+        return cls.of_entries(
+            root, ((root + path, Stat(*rest) if len(rest) > 1 else int(rest[0])) for path, *rest in rows)
+        )
+
+    def _rows(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        root = self.root
+        names = self.names.split("\0") if self.rows else ()
+        return zip((root + name for name in names), _ROW.iter_unpack(self.rows), strict=True)
+
+
+def _packed(status: Stat | int) -> bytes:
+    """The numbers of an entry, or its errno and no mode, which nothing that exists has.
+
+    A time that eight bytes cannot hold (after 2262) is kept as the last that they can, and never compares equal: such
+    an entry counts as changed each time.
+    """
+    if isinstance(status, int):
+        return _ROW.pack(status, *_ABSENT)
+    mtime_ns, ctime_ns, *rest = status
+    return _ROW.pack(*(max(-_MOST_NS, min(when, _MOST_NS)) for when in (mtime_ns, ctime_ns)), *rest)

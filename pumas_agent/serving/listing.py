@@ -57,13 +57,14 @@ def model_details(index: IndexReader, layout: LibraryLayout, entry: CatalogEntry
     metadata = json_object(row.metadata_json)
     primary = None if entry.is_bundle else primary_file(Path(entry.path))
     state, errors = entry.validation_state, entry.validation_errors
+    report = verdict.report if verdict is not None else None
     if verdict is not None and entry.is_bundle:  # newer than the record when the library does not take it
         state, errors = verdict.state, verdict.errors
     details = ModelDetails(
         **_row(replace(entry, validation_state=state)).model_dump(by_alias=False),
         metadata=metadata,
         validation_errors=errors,
-        validation_notices=verdict.report.notices if verdict is not None and verdict.report is not None else (),
+        validation_notices=report.notices if report is not None else (),
         metadata_findings=_unreadable_fields(layout.metadata_path(entry.id)),
         primary_file=None if primary is None else str(primary),
         validated_at=None if verdict is None else verdict.judged_at,

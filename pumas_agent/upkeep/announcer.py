@@ -41,7 +41,7 @@ class Announcer:
         elif time.monotonic() - self._writing.setdefault(verdict.model_id, time.monotonic()) < WRITING_MOST_S:
             self._unsettled(verdict.model_id)
             return  # what stood before stands, and what is found is said when it is quiet
-        if self._absences.is_absent(verdict.model_id) or (verdict.report is None and not verdict.errors):
+        if self._absences.is_absent(verdict.model_id) or (verdict.report_json is None and not verdict.errors):
             return
         condition = bundle_condition(verdict.entry_path, verdict.errors)
         found = dict([condition]) if condition else {}

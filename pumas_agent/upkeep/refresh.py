@@ -6,6 +6,7 @@ next.
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +113,7 @@ class Refresher:
         self._following: dict[str, asyncio.Task[Verdict]] = {}
         self._commits: dict[str, asyncio.Task[bool]] = {}
         """Commits of verdicts that are published; they reach the library in the order of the verdicts."""
-        self._recorded: dict[str, tuple[BundleReport, CatalogEntry]] = {}
+        self._recorded: dict[str, tuple[bytes, CatalogEntry]] = {}
         """What was found when the record was last brought up to a verdict, and the entry that came of it."""
         self.uncommitted: dict[str, PumasError] = {}
         """Models whose verdict could not be committed, and why."""
@@ -266,6 +267,7 @@ class Refresher:
         if look is not None:
             look = as_registered(self._entry(entry.id), look)
         errors = look.report.findings if look is not None else (NO_ENTRY_PATH,)
+        report_json = look.report.model_dump_json().encode() if look is not None else None
 
         def verdict(
             state: AssetValidationState, errors: tuple[AssetValidationError, ...], *, committed: bool = True
@@ -275,10 +277,10 @@ class Refresher:
                 state=state,
                 errors=errors,
                 entry_path=root or "",
-                report=look.report if look is not None else None,
+                report_json=report_json,
                 changed=changed,
                 writing=self._is_being_written(entry.id, root, look, errors),
-                signature=look.signature if look is not None else StatSignature(root="", entries=()),
+                signature=look.signature if look is not None else StatSignature.of_entries("", ()),
                 # The next look has to try the commit again, whether anything on the disk changed or not.
                 racy=not committed or (look is not None and look.racy),
                 local=look.local if look is not None else True,
@@ -336,7 +338,8 @@ class Refresher:
             return False
         entry = self._library.catalog.get(model_id)
         recorded = self._recorded.get(model_id)
-        if recorded is not None and look is not None and recorded[0] == look.report and recorded[1] is entry:
+        digest = _digest(look.report) if look is not None else None
+        if recorded is not None and recorded[0] == digest and recorded[1] is entry:
             return True
         try:
             await self._library.write(
@@ -347,8 +350,8 @@ class Refresher:
                 self._not_committed(model_id, error)
             return False
         entry = self._library.catalog.get(model_id)
-        if look is not None and entry is not None:
-            self._recorded[model_id] = (look.report, entry)
+        if digest is not None and entry is not None:
+            self._recorded[model_id] = (digest, entry)
         if _is_of_the_library(self.uncommitted.pop(model_id, None)):
             self._observe_library(self.library_fault)
         return True
@@ -377,7 +380,7 @@ class Refresher:
                 state=state,
                 errors=errors,
                 entry_path=str(primary or directory),
-                report=None,
+                report_json=None,
                 changed=False,
                 writing=False,
                 signature=signature,
@@ -395,6 +398,11 @@ class Refresher:
 
 def _is_of_the_library(error: PumasError | None) -> bool:
     return isinstance(error, LibraryOffline | LibraryUnwritable)
+
+
+def _digest(report: BundleReport) -> bytes:
+    """Stands for the report: one of each bundle is remembered for good, to write nothing that is written already."""
+    return hashlib.blake2b(report.model_dump_json().encode(), digest_size=16).digest()
 
 
 def _look_at_files(directory: Path) -> tuple[StatSignature, Path | None, bool]:

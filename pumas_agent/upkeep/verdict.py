@@ -21,7 +21,7 @@ class Verdict:
         state: what is served; `valid` only when the record says so too.
         errors: why it is not valid.
         entry_path: what a runtime would execute.
-        report: of a bundle; None of a file model.
+        report_json: of a bundle, as JSON: a thousand reports that are kept whole weigh 20 MB; None of a file model.
         changed: it is not the bundle that was valid there last.
         writing: it is not valid, and not quiet either: files come and grow, or somebody says that they do.
         signature: under which the verdict stays true; None when the asset did not hold still.
@@ -38,7 +38,7 @@ class Verdict:
     state: AssetValidationState
     errors: tuple[AssetValidationError, ...]
     entry_path: str
-    report: BundleReport | None
+    report_json: bytes | None
     changed: bool
     writing: bool
     signature: StatSignature | None
@@ -49,6 +49,11 @@ class Verdict:
     judged_at: str
     started: float
     generation: int
+
+    @property
+    def report(self) -> BundleReport | None:
+        """What was found in a bundle, parsed for this call; None of a file model."""
+        return None if self.report_json is None else BundleReport.model_validate_json(self.report_json)
 
     @property
     def is_valid(self) -> bool:

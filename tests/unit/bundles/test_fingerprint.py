@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pumas_agent.bundles import StatSignature
+from pumas_agent.bundles.walk import Stat, status_of, walk
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
 
 WEIGHTS = Path("unet", "diffusion_pytorch_model.safetensors")
@@ -169,3 +170,21 @@ def test_an_unchanged_bundle_costs_no_file_opened(bundle: Path) -> None:
 
     assert unchanged
     assert opened == []
+
+
+def test_a_time_beyond_what_eight_bytes_hold_counts_as_changed(tmp_path: Path) -> None:
+    """Nanoseconds since 1970 end in 2262; filesystems do not. Judged too often is right, and served unseen is not."""
+    status = status_of(str(tmp_path))
+    assert isinstance(status, Stat)
+    far = StatSignature.of_entries(
+        str(tmp_path), [(str(tmp_path), status._replace(mtime_ns=2**63 + 5, ctime_ns=2**63 + 5))]
+    )
+    assert not far.unchanged()
+    assert far.is_racy(status.ctime_ns)
+
+
+def test_a_signature_of_names_that_are_no_text_is_what_was_walked(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/line\nbreak \xff"
+    Path(os.fsdecode(odd)).touch()
+    tree = walk(tmp_path)
+    assert tuple(StatSignature.of(tree).entries) == tree.entries

@@ -23,7 +23,7 @@ def look(*findings: AssetValidationError, size: int = 7, identity: str = "abc") 
     report = BundleReport(root="/bundle", pipeline_class="P", findings=findings, size_bytes=size, identity=identity)
     return Look(
         report,
-        StatSignature("/bundle", ()),
+        StatSignature.of_entries("/bundle", ()),
         racy=False,
         local=True,
         beside=(),

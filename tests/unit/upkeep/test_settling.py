@@ -18,7 +18,7 @@ def signature(**files: tuple[int, float]) -> StatSignature:
         (f"/b/{name}", Stat(0, NOW - int(age * SECOND), size, 1, stat.S_IFREG, 1, 1))
         for name, (size, age) in files.items()
     ]
-    return StatSignature("/b", tuple(entries))
+    return StatSignature.of_entries("/b", entries)
 
 
 @pytest.mark.parametrize(
