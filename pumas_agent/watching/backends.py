@@ -56,11 +56,6 @@ class Backend:
         """The thread that every root depends on runs."""
         return self.observer is None or self.observer.is_alive()
 
-    def delivers(self, watch: ObservedWatch) -> bool:
-        """The watch's emitter still runs: one ends for good when its folder is deleted."""
-        emitter = self.emitter(watch)
-        return emitter is not None and emitter.is_alive() and emitter.should_keep_running()
-
     def emitter(self, watch: ObservedWatch) -> EventEmitter | None:
         """What watches for a watch."""
         if self.observer is None:

@@ -1,6 +1,6 @@
 """Which folders are watched for a root, when that does not tell of everything, and whether a root stands still."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pumas_agent.mounts import LAYERED_TYPES, Mount
@@ -9,7 +9,7 @@ from pumas_agent.watching.folders import WatchedFolder
 from pumas_agent.watching.hub import HubEmitter
 from pumas_agent.watching.places import FolderKey, Identity, Place, Sight
 
-Check = Callable[[], bool]
+Check = tuple[HubEmitter, str]
 """Asks the kernel whether what is watched is what stands there now: one system call, which may block."""
 
 
@@ -61,23 +61,18 @@ def checks_of(
     if backend is None or backend.hub is None or place.fault is not None or not place.is_proven:
         return None
     checks: list[Check] = []
-    for key in place.covered_by:
+    for key in place.covered_by - asked:
         folder = folders.get(key)
-        if folder is None or folder.watch is None or not backend.delivers(folder.watch):
+        if folder is None or not folder.delivers or not isinstance(folder.emitter, HubEmitter):
             return None
         if key[1] == "tree":
-            checks.append(_is_at(backend, folder, place.root))
-        elif key not in asked:
+            checks.append((folder.emitter, place.root))
+        else:
             asked.add(key)
-            checks.append(_is_at(backend, folder, key[0]))
+            checks.append((folder.emitter, key[0]))
     return checks
 
 
 def differing(checked: Iterable[tuple[Place, list[Check]]]) -> list[Place]:
     """The places of which some check fails."""
-    return [place for place, checks in checked if not all(check() for check in checks)]
-
-
-def _is_at(backend: Backend, folder: WatchedFolder, path: str) -> Check:
-    emitter = backend.emitter(folder.watch) if folder.watch is not None else None
-    return lambda: isinstance(emitter, HubEmitter) and emitter.is_at(path)
+    return [place for place, checks in checked if not all(emitter.is_at(path) for emitter, path in checks)]

@@ -30,7 +30,7 @@ from pumas_agent.watching.places import FolderKey, Identity, Kind, Place
 from pumas_agent.watching.watcher import MarkDirty
 
 if TYPE_CHECKING:
-    from watchdog.observers.api import ObservedWatch
+    from watchdog.observers.api import EventEmitter, ObservedWatch
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +120,7 @@ class WatchedFolder(FileSystemEventHandler):
         self.identity = identity
         self.users: set[Place] = set()  # the dispatcher copies it in one step
         self.watch: ObservedWatch | None = None
+        self.emitter: EventEmitter | None = None  # kept, because watchdog hashes the whole watch to find it
         self._mark = mark
         self._ask_sweep = ask_sweep
         self._below = self.path.rstrip("/") + "/"
@@ -128,6 +129,11 @@ class WatchedFolder(FileSystemEventHandler):
     def recursive(self) -> bool:
         """With everything below it."""
         return self.key[1] == "tree"
+
+    @property
+    def delivers(self) -> bool:
+        """Its emitter still runs: one ends for good when its folder is deleted."""
+        return self.emitter is not None and self.emitter.is_alive() and self.emitter.should_keep_running()
 
     @property
     def event_filter(self) -> list[type[FileSystemEvent]]:

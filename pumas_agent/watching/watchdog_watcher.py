@@ -297,8 +297,7 @@ class WatchdogWatcher:
         """
         folder = self._folders.get(key)
         if folder is not None:
-            stands = folder.watch is not None and backend.delivers(folder.watch)
-            if stands and (identity is None or folder.identity == identity):
+            if folder.delivers and (identity is None or folder.identity == identity):
                 return folder
             self._discard(folder)
         folder = WATCHED[key[1]](key, identity, self._marks, self._ask_sweep)
@@ -306,6 +305,7 @@ class WatchdogWatcher:
         folder.watch = backend.observer.schedule(
             folder, folder.path, recursive=folder.recursive, event_filter=folder.event_filter
         )
+        folder.emitter = backend.emitter(folder.watch)
         self._folders[key] = folder
         return folder
 
