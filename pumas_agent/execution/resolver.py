@@ -30,11 +30,10 @@ _BATCH_TURN = 16
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """An answer and what it was made from."""
+    """An answer, as JSON, and what it was made from. One for each model that was asked for is kept for good."""
 
     entry: CatalogEntry
     verdict: Verdict
-    descriptor: ModelExecutionDescriptor
     answer: bytes
 
 
@@ -114,7 +113,8 @@ class DescriptorResolver:
             prepared = await self._resolve(model_id)
         except PumasError as error:
             return DescriptorBatchItem(model_id=model_id, error=error.message, error_data=error.to_data())
-        descriptor = prepared.descriptor.model_copy(update={"dependency_resolution": None})
+        descriptor = ModelExecutionDescriptor.model_validate_json(prepared.answer)
+        descriptor = descriptor.model_copy(update={"dependency_resolution": None})
         return DescriptorBatchItem(model_id=model_id, descriptor=descriptor)
 
     def _entry(self, model_id: str) -> CatalogEntry:
@@ -136,7 +136,7 @@ class DescriptorResolver:
         prepared = self._prepared.get(entry.id)
         if prepared is None or prepared.entry is not entry or prepared.verdict is not verdict:
             descriptor = descriptor_of(entry, verdict, self._library.catalog.dependencies)
-            prepared = _Prepared(entry, verdict, descriptor, descriptor.model_dump_json().encode())
+            prepared = _Prepared(entry, verdict, descriptor.model_dump_json().encode())
             self._prepared[entry.id] = prepared
         return prepared
 
