@@ -6,6 +6,7 @@ no line in its log that a test did not expect. Never looks into the library for 
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+import pumas_agent
 from pumas_agent.client import AgentClient
 from pumas_agent.contracts.errors import AssetNotValid, ModelNotFound
 from pumas_agent.demo.bundle import write_stable_diffusion_bundle
@@ -25,6 +27,7 @@ from pumas_agent.demo.bundle import write_stable_diffusion_bundle
 T = TypeVar("T")
 DEADLINE_S = 10.0
 _START_S = 60.0
+NOBODY = 65534
 _PAUSE = threading.Event()
 """Never set: a pause between two looks, so that a test leaves the processor to what it waits for."""
 QUICK = {
@@ -267,6 +270,37 @@ def start(short_tmp: Path) -> Iterator[StartAgent]:
         for agent in started:
             if agent.process.poll() is None:
                 agent.kill()
+
+
+@pytest.fixture
+def as_nobody(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
+    """What to start an agent `within`, so that it runs as a user without any right, in a folder that is its own.
+
+    In a mount namespace, because the interpreter may lie where only its owner may go (a home of mode 0700).
+    """
+    needed = {
+        Path(sys.base_prefix).resolve(),
+        Path(sys.prefix).resolve(),
+        Path(pumas_agent.__file__).resolve().parents[1],
+    }
+    above = [[folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001] for path in needed]
+    hidden = {
+        closed: sorted(path for path in needed if path.is_relative_to(closed))
+        for closed in {folders[0] for folders in above if folders}
+    }
+    lines = ["set -e"]
+    for number, (closed, paths) in enumerate(hidden.items()):
+        kept = short_tmp / f"kept{number}"
+        for place, path in enumerate(paths):
+            (kept / str(place)).mkdir(parents=True)
+            lines.append(f"mount --bind {shlex.quote(str(path))} {kept}/{place}")
+        lines.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(str(closed))}")
+        for place, path in enumerate(paths):
+            lines += [f"mkdir -p {shlex.quote(str(path))}", f"mount --bind {kept}/{place} {shlex.quote(str(path))}"]
+    lines.append(f'exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups --inh-caps=-all "$@"')
+    os.chown(short_tmp, NOBODY, NOBODY)
+    monkeypatch.setenv("HOME", str(short_tmp))
+    return "unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(lines), "sh"
 
 
 @pytest.fixture

@@ -142,6 +142,36 @@ def test_a_full_disk_delays_the_record_not_the_truth(
 
 
 @pytest.mark.needs_root
+def test_a_library_that_becomes_read_only_delays_the_record_not_the_truth(
+    start: "StartAgent", make_bundle: "MakeBundle", until: Until
+) -> None:
+    """A read-only mount lies over the library, as the kernel makes a filesystem with errors read-only under us."""
+    agent = start(within=("unshare", "--mount", "--propagation", "private"))
+    agent.expected |= {"reconcile.failed"}
+    bundle = make_bundle()
+    model_id = agent.register(bundle)
+    agent.settled()
+    inside = ["nsenter", f"--target={agent.pid}", "--mount"]
+    before = (record := agent.library / model_id / "metadata.json").read_bytes()
+    subprocess.run([*inside, "mount", "--bind", "-o", "ro", agent.library, agent.library], check=True)
+
+    (index := bundle / "model_index.json").rename(aside := bundle.with_name("aside"))
+    assert agent.refusal(model_id) is not None
+    agent.wait_for("alert.raised", code="library_unwritable")
+    assert record.read_bytes() == before
+    with pytest.raises(PumasError) as refused:
+        agent.register(make_bundle("other"))
+    assert refused.value.code == "library_unwritable"
+    subprocess.run([*inside, "umount", "--lazy", agent.library], check=True)
+
+    until(lambda: agent.state(model_id) == "degraded", "the record follows", within_s=_RETRY_S)
+    agent.wait_for("alert.cleared", code="library_unwritable", within_s=_RETRY_S)
+    aside.rename(index)
+    until(lambda: agent.state(model_id) == "valid", "it is mended")
+    until(lambda: not agent.alerts(), "nothing stands")
+
+
+@pytest.mark.needs_root
 def test_a_record_that_may_not_be_written_delays_no_truth(
     agent: "AgentUnderTest", make_bundle: "MakeBundle", until: Until
 ) -> None:

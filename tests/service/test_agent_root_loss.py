@@ -411,6 +411,10 @@ class Namespace:
         inside = ["nsenter", f"--target={self._agent.pid}", "--mount", *map(str, command)]
         subprocess.run(inside, check=True, capture_output=True, timeout=30)
 
+    def seen(self, path: Path) -> Path:
+        """A path of the namespace, as it can be reached from here."""
+        return Path(f"/proc/{self._agent.pid}/root{path}")
+
     def image_of(self, content: Path) -> Path:
         """An ext4 image with what is below a folder."""
         image = self.folder / "image"
@@ -511,6 +515,40 @@ class TestMounts:
         inside.unmount(root / "unet")
 
         assert_well_again(agent, until, root)
+
+    def test_another_bundle_in_a_folder_of_the_same_number(
+        self, namespace: tuple["AgentUnderTest", Namespace], make_bundle: "MakeBundle", until: Until, short_tmp: Path
+    ) -> None:
+        """ext4 gives the number of a deleted folder to the next: path, device and inode are those of the old root.
+
+        It is whole and of the same class, so it is served, as another; nothing of the old one is taken for it.
+        """
+        agent, inside = namespace
+        make_bundle(parent=short_tmp / "content")
+        image, disk = inside.image_of(short_tmp / "content"), short_tmp / "disk"
+        inside.mount(image, disk)
+        agent.register(disk / "tiny")
+        agent.settled()
+        root = inside.seen(disk / "tiny")
+        number, other = root.stat().st_ino, make_bundle("other")
+        heard = len(agent.lines)
+
+        shutil.rmtree(root)
+        for attempt in range(100):  # the first free number in its group is the one that has just become free
+            (try_ := root.with_name(f"try{attempt}")).mkdir()
+            if try_.stat().st_ino == number:
+                break
+        shutil.copytree(other, try_, dirs_exist_ok=True)
+        try_.rename(root)
+        assert root.stat().st_ino == number
+
+        raised = agent.wait_for("alert.raised", after=heard, within_s=SOON_S, code="bundle_changed", model_id=TINY)
+        assert raised["path"] == str(disk / "tiny")
+        (index := root / "model_index.json").rename(root.with_name("index"))
+        assert agent.refusal(TINY) is not None
+        until(lambda: ("bundle_incomplete", TINY) in agent.alerts(), "the new folder is watched")
+        root.with_name("index").rename(index)
+        until(lambda: agent.state(TINY) == "valid", "it is mended")
 
     def test_a_change_below_an_overlay_is_seen_by_comparing(
         self, start: "StartAgent", make_bundle: "MakeBundle", until: Until, short_tmp: Path

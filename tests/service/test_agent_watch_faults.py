@@ -4,10 +4,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -80,13 +81,12 @@ def test_too_few_watches_are_said_and_made_up_for(
 
 @pytest.mark.needs_root
 def test_a_folder_that_may_not_be_read(
-    start: "StartAgent", make_bundle: "MakeBundle", until: Until, short_tmp: Path
+    start: "StartAgent", make_bundle: "MakeBundle", until: Until, short_tmp: Path, as_nobody: Sequence[str]
 ) -> None:
-    """The bundle is unreadable and cannot be watched whole; others do not notice. By root without its right to read."""
+    """The bundle is unreadable and cannot be watched whole; others do not notice. The agent is another user's."""
     root, other = make_bundle(), make_bundle("other", parent=short_tmp / "elsewhere")
-    agent = start(
-        within=("setpriv", "--bounding-set=-dac_override,-dac_read_search"), PUMAS_AGENT_WATCH__POLL_INTERVAL_S="0.2"
-    )
+    agent = start(within=as_nobody, PUMAS_AGENT_WATCH__POLL_INTERVAL_S="0.2")
+    assert psutil.Process(agent.pid).uids().effective != os.getuid()
     agent.register(root)
     agent.register(other)
     agent.settled()
