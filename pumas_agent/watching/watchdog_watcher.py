@@ -12,25 +12,20 @@ from pathlib import Path
 import structlog
 
 from pumas_agent.contracts.records import ALL_MODELS
-from pumas_agent.mounts import Mounts, mounts
 from pumas_agent.watching.backends import Backend, Heard, open_backend
-from pumas_agent.watching.courier import Courier, Silent
-from pumas_agent.watching.coverage import Check, checks_of, concerns, differing, wanted_folders, why_polled
+from pumas_agent.watching.coverage import Check, checks_of, concerns, wanted_folders, why_polled
 from pumas_agent.watching.folder_watches import why_unwatched
 from pumas_agent.watching.folders import WATCHED, Marks, WatchedFolder
 from pumas_agent.watching.heartbeat import Heartbeat
-from pumas_agent.watching.places import NOT_YET, NOWHERE, SILENT, FolderKey, Identity, Place, Sight, look
-from pumas_agent.watching.polling import PolledRoots, print_of
+from pumas_agent.watching.lookout import Lookout
+from pumas_agent.watching.places import NOT_YET, NOWHERE, SILENT, FolderKey, Identity, Place, Sight
+from pumas_agent.watching.polling import PolledRoots
 from pumas_agent.watching.watcher import MarkDirty, OnMoved, WatchBackend, WatchCover
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_S = 1.0
-"""How long one look may take before the others have their turn."""
 _LOOKS = 3
 """How often a root is looked at again after its watches changed; what still moves is left to the next sweep."""
-_CHUNK = 250
-"""Roots that are checked in one go; one that hangs has its neighbours checked singly."""
 
 
 class WatchdogWatcher:
@@ -67,9 +62,7 @@ class WatchdogWatcher:
         self._why_none = "watching has not started"
         self._lost: str | None = None
         self._mount_events = self._mount_events_seen = 0
-        self._mounts = Mounts(())
-        self._silent_mounts: set[str] = set()
-        self._courier = Courier(PATIENCE_S)
+        self._lookout = Lookout()
         self._polled = PolledRoots(poll_interval_s)
         self._keeper: threading.Thread | None = None
         self._wake = threading.Event()
@@ -83,7 +76,7 @@ class WatchdogWatcher:
             if self._keeper is not None:
                 return
             self._stopping.clear()
-            self._mounts = mounts()
+            self._lookout.refresh()
             self._open()
             self._keeper = threading.Thread(target=self._keep, name="watch-keeper", daemon=True)
             self._keeper.start()
@@ -97,7 +90,7 @@ class WatchdogWatcher:
             self._stopping.set()
             self._wake.set()
             self._close("watching has stopped")
-            self._courier.stop()
+            self._lookout.stop()
             self._heart.stop()
         if keeper is not None:
             keeper.join()
@@ -135,8 +128,7 @@ class WatchdogWatcher:
                 self._open()
                 self._marks.everything(lost)
             mount_events = self._mount_events
-            self._silent_mounts.clear()
-            for place in self._questionable(self._remounted()):
+            for place in self._questionable(self._lookout.refresh()):
                 self._settle(place)
             self._mount_events_seen = mount_events
 
@@ -230,7 +222,7 @@ class WatchdogWatcher:
         for _ in range(_LOOKS):
             if self._backend is None or self._places.get(place.scope) is not place:
                 return
-            sight = self._look_in_time(place)
+            sight = self._lookout.sight_of(place)
             if sight is None:
                 place.fault = place.unproven = f"{place.root}: {SILENT}"
                 self._marks(place.scope, "watch_fault")
@@ -245,22 +237,10 @@ class WatchdogWatcher:
                 place.unproven = place.fault or place.polled or place.partly
                 return
 
-    def _look_in_time(self, place: Place) -> Sight | None:
-        """What stands there; None when its filesystem does not answer, or did not answer for another root just now."""
-        mount = self._mounts.around(place.real or place.root)
-        if mount is not None and mount.point in self._silent_mounts:
-            return None
-        try:
-            return self._courier.ask(place.root, lambda: look(place.root, place.beside))
-        except Silent:
-            if mount is not None and mount.point != "/":
-                self._silent_mounts.add(mount.point)
-            return None
-
     def _cover(self, backend: Backend, place: Place, sight: Sight) -> bool:
         """Watch for `place` what `sight` found; True when anything changed by it."""
         place.real, place.blind = sight.real, None
-        mount = self._mounts.around(sight.real)
+        mount = self._lookout.mount_of(sight.real)
         wanted = wanted_folders(backend, sight, mount)
         stale = place.covered_by - wanted.keys()
         changed = bool(stale)
@@ -349,18 +329,7 @@ class WatchdogWatcher:
                 questionable.append(place)
             else:
                 certain.append((place, checks))
-        for at in range(0, len(certain), _CHUNK):
-            chunk = certain[at : at + _CHUNK]
-            try:
-                questionable += self._courier.ask(f"{at}", lambda chunk=chunk: differing(chunk))  # type: ignore[misc]
-            except Silent:
-                questionable += [place for place, _ in chunk]
-        return questionable
-
-    def _remounted(self) -> list[str]:
-        """Where something was mounted or unmounted since the last sweep."""
-        before, self._mounts = self._mounts, mounts()
-        return [mount.point for mount in {*before.all} ^ {*self._mounts.all}]
+        return questionable + self._lookout.differing(certain)
 
     # --- comparing at intervals ---------------------------------------------------------------------------------------
 
@@ -374,11 +343,7 @@ class WatchdogWatcher:
 
     def _compare_one(self, scope: str, root: str) -> bool:
         started = time.monotonic()
-        found: bytes | None = None
-        try:
-            found = self._courier.ask(root, lambda: print_of(root))
-        except Silent:
-            log.debug("watch.root_silent", root=root)
+        found = self._lookout.print_of(root)
         changed = self._polled.compared(scope, found, time.monotonic() - started)
         self._wake.set()
         return changed

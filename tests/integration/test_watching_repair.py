@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pumas_agent.contracts.records import ALL_MODELS
-from pumas_agent.watching import WatchdogWatcher, Watcher, heartbeat, places, watchdog_watcher
+from pumas_agent.watching import WatchdogWatcher, Watcher, heartbeat, lookout, places
 from pumas_agent.watching.hub import HubObserver
 from pumas_agent.watching.kernel import IN_Q_OVERFLOW, MASK, Inotify, RawEvent
 
@@ -455,8 +455,8 @@ def test_a_filesystem_that_hangs_holds_up_no_other_root(
             assert free.wait(30)
         return real(root, beside)
 
-    monkeypatch.setattr(watchdog_watcher, "look", look)
-    watcher._courier.patience_s = 0.05
+    monkeypatch.setattr(lookout, "look", look)
+    watcher._lookout.courier.patience_s = 0.05
     for name in ("hung", "well"):
         (tmp_path / name).mkdir()
         watcher.watch_bundle(name, tmp_path / name)
