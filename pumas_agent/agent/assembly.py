@@ -28,6 +28,7 @@ from pumas_agent.upkeep import (
     Freshness,
     Holds,
     Judge,
+    RecordKeeper,
     Refresher,
     Relocator,
     Verifier,
@@ -114,7 +115,7 @@ async def assemble(
         freshness,
         observe=announcer.observe,
         observe_silence=observe_silence,
-        observe_library=observe_library,
+        records=RecordKeeper(library, observe_library),
         holds=(holds := Holds(release)),
     )
     importer = OwnedImporter(library, judge.judge)

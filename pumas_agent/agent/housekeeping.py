@@ -68,7 +68,7 @@ class Housekeeping:
                 self._on_fault(f"housekeeping: {fault!r}")
 
     async def _one_round(self) -> None:
-        if self._parts.absences.frozen or self._parts.refresher.library_fault is not None:
+        if self._parts.absences.frozen or self._parts.refresher.records.library_fault is not None:
             return
         root = self._parts.library.layout.root
         removed = await asyncio.to_thread(empty_trash, root, self._trash_days)

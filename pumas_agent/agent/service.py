@@ -477,7 +477,7 @@ class Agent:
                 *([f"metrics are not written: {self._file_fault}"] if self._file_fault else ()),
                 *(
                     f"verdict on {name} not committed: {why.message}"
-                    for name, why in self.parts.refresher.uncommitted.items()
+                    for name, why in self.parts.refresher.records.uncommitted.items()
                 ),
             ),
         )

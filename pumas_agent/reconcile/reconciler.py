@@ -195,7 +195,7 @@ class Reconciler:
 
         await asyncio.gather(*(work() for _ in range(_AT_A_TIME)))
         for model_id in model_ids:
-            fault = self._refresher.uncommitted.get(model_id)
+            fault = self._refresher.records.uncommitted.get(model_id)
             if isinstance(fault, LibraryOffline | LibraryUnwritable):
                 raise fault  # the run is not done: it is tried again until the library takes what was found
         return sorted(unhealthy)
@@ -226,7 +226,7 @@ class Reconciler:
             raise
         if self._library.fault is not None:
             self._observe_library(self._library.fault)
-        elif self._refresher.library_fault is None:
+        elif self._refresher.records.library_fault is None:
             self._observe_library(None)
         return result
 

@@ -63,7 +63,7 @@ async def explain(
         fault = error
     known = tuple(alert for alert in alerts.standing() if alert.model_id == model_id)
     remembered = await library.read(lambda index: index.alerts())
-    uncommitted = refresher.uncommitted.get(model_id)
+    uncommitted = refresher.records.uncommitted.get(model_id)
     if uncommitted is not None:
         record = record.model_copy(update={"not_committed": uncommitted.message})
     state = verdict.state if verdict is not None else entry.validation_state

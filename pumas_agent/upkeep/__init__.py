@@ -7,6 +7,7 @@ from pumas_agent.upkeep.deletion import delete, empty_trash
 from pumas_agent.upkeep.duplicates import find_duplicates
 from pumas_agent.upkeep.editing import edit
 from pumas_agent.upkeep.reclassification import reclassify
+from pumas_agent.upkeep.record_keeper import RecordKeeper
 from pumas_agent.upkeep.refresh import Freshness, Judge, NothingProven, Refresher
 from pumas_agent.upkeep.relocation import Relocator
 from pumas_agent.upkeep.removal import unregister
@@ -26,6 +27,7 @@ __all__ = [
     "Holds",
     "Judge",
     "NothingProven",
+    "RecordKeeper",
     "Refresher",
     "Relocator",
     "Verdict",

@@ -1,4 +1,4 @@
-"""Refresher: judge an asset again, commit the verdict, publish it.
+"""Refresher: judge an asset again, have the verdict committed, publish it.
 
 Owns the verdicts, and the rule of what is served when a commit fails: a verdict that got worse is published before it
 is committed, one that got better after (law 6). One judgement an asset at a time; whoever asks during one gets the
@@ -6,7 +6,6 @@ next.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Protocol
 import structlog
 
 from pumas_agent.bundles import Look, StatSignature
-from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
-from pumas_agent.contracts.errors import AssetUnresponsive, LibraryOffline, LibraryUnwritable, ModelNotFound, PumasError
+from pumas_agent.contracts.bundles import AssetValidationError
+from pumas_agent.contracts.errors import AssetUnresponsive, ModelNotFound
 from pumas_agent.contracts.metadata import AssetValidationState
 from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.library import CatalogEntry, Library, is_partial_download, primary_file
 from pumas_agent.mounts import is_local
-from pumas_agent.upkeep.record import DOWNLOAD_INCOMPLETE, NO_ENTRY_PATH, judged_record
+from pumas_agent.upkeep.record import DOWNLOAD_INCOMPLETE, NO_ENTRY_PATH
+from pumas_agent.upkeep.record_keeper import RecordKeeper
 from pumas_agent.upkeep.sameness import as_registered, is_other_content
 from pumas_agent.upkeep.settling import Holds, is_being_written
 from pumas_agent.upkeep.verdict import Verdict
@@ -85,21 +85,22 @@ class Refresher:
         *,
         observe: Callable[[Verdict], None],
         observe_silence: Callable[[str, AssetUnresponsive], None],
-        observe_library: Callable[[PumasError | None], None],
+        records: RecordKeeper,
         holds: Holds,
     ) -> None:
         """Make one.
 
         Args:
-            library: where verdicts are committed; one that was opened only to read takes none.
+            library: whose models are judged.
             judge: looks at bundles.
             freshness: proves that a verdict holds, where it can.
             observe: told each verdict on a bundle.
             observe_silence: told of a model whose filesystem does not answer.
+            records: brings records up to verdicts.
             holds: bundles that somebody says are being written.
-            observe_library: told why the library took no verdict; None when it takes them again.
         """
         self._library = library
+        self.records = records
         self._judge = judge
         self._freshness = freshness
         self.holds_of = holds
@@ -107,21 +108,9 @@ class Refresher:
         """Up to which point a verdict is known to hold."""
         self._observe = observe
         self._observe_silence = observe_silence
-        self._observe_library = observe_library
         self._verdicts: dict[str, Verdict] = {}
         self._running: dict[str, asyncio.Task[Verdict]] = {}
         self._following: dict[str, asyncio.Task[Verdict]] = {}
-        self._commits: dict[str, asyncio.Task[bool]] = {}
-        """Commits of verdicts that are published; they reach the library in the order of the verdicts."""
-        self._recorded: dict[str, tuple[bytes, CatalogEntry]] = {}
-        """What was found when the record was last brought up to a verdict, and the entry that came of it."""
-        self.uncommitted: dict[str, PumasError] = {}
-        """Models whose verdict could not be committed, and why."""
-
-    @property
-    def library_fault(self) -> PumasError | None:
-        """Why the library took a verdict not; None when it takes them. What ails a single record does not count."""
-        return next((error for error in self.uncommitted.values() if _is_of_the_library(error)), None)
 
     def verdict(self, model_id: str) -> Verdict | None:
         """The last verdict since the start, true or not; none of a place where the asset is no more."""
@@ -135,8 +124,7 @@ class Refresher:
         """Drop what is known of a model that is no longer registered."""
         self._verdicts.pop(model_id, None)
         self._proven.pop(model_id, None)
-        self._recorded.pop(model_id, None)
-        self.uncommitted.pop(model_id, None)
+        self.records.forget(model_id)
 
     def holds(self, verdict: Verdict) -> bool:
         """True when nothing that a verdict depends on has changed since.
@@ -191,8 +179,7 @@ class Refresher:
         Raises: as `current`.
         """
         verdict = await self._look_again(model_id, urgent=False)
-        if commit := self._commits.get(model_id):
-            await asyncio.wait({commit})
+        await self.records.wait(model_id)
         return verdict
 
     async def _look_again(self, model_id: str, *, urgent: bool) -> Verdict:
@@ -296,14 +283,13 @@ class Refresher:
         if errors:
             published = self._publish(verdict(failed, errors), point)
             if not published.writing or entry.validation_state is not failed:  # one record when it is quiet
-                self._commit_behind(entry.id, root, look)
+                self.records.commit_behind(entry.id, root, look)
             return published
         assert look is not None
         if look.settling:
             return self._publish(verdict(failed, ()), point)
-        if worse := self._commits.get(entry.id):  # what the record says is known only when it has been written
-            await asyncio.wait({worse})
-        committed = await self._commit(entry.id, root, look)
+        await self.records.wait(entry.id)
+        committed = await self.records.commit(entry.id, root, look)
         recorded = self._entry(entry.id)
         if committed or recorded.validation_state is AssetValidationState.VALID:
             return self._publish(verdict(AssetValidationState.VALID, ()), point)
@@ -318,51 +304,6 @@ class Refresher:
         before = self._verdicts.get(model_id)
         known = before.signature if before is not None and before.entry_path == root else None
         return self.holds_of.is_held(root) or is_being_written(known, look.signature, time.time_ns())
-
-    def _commit_behind(self, model_id: str, root: str | None, look: Look | None) -> None:
-        """Commit a verdict that is served already: who asked does not wait for a library that is slow to take it."""
-        task = asyncio.create_task(self._commit(model_id, root, look))
-        self._commits[model_id] = task
-
-        def ended(_: asyncio.Task[bool]) -> None:
-            if self._commits.get(model_id) is task:
-                del self._commits[model_id]
-            if not task.cancelled() and (fault := task.exception()) is not None:
-                log.error("verdict.commit_failed", model_id=model_id, exc_info=fault)
-
-        task.add_done_callback(ended)
-
-    async def _commit(self, model_id: str, root: str | None, look: Look | None) -> bool:
-        """Bring the record up to the verdict; False when that could not be done."""
-        if not self._library.writable:
-            return False
-        entry = self._library.catalog.get(model_id)
-        recorded = self._recorded.get(model_id)
-        digest = _digest(look.report) if look is not None else None
-        if recorded is not None and recorded[0] == digest and recorded[1] is entry:
-            return True
-        try:
-            await self._library.write(
-                lambda store: store.update(model_id, lambda record: judged_record(record, root, look))
-            )
-        except PumasError as error:
-            if self._library.catalog.get(model_id) is not None:
-                self._not_committed(model_id, error)
-            return False
-        entry = self._library.catalog.get(model_id)
-        if digest is not None and entry is not None:
-            self._recorded[model_id] = (digest, entry)
-        if _is_of_the_library(self.uncommitted.pop(model_id, None)):
-            self._observe_library(self.library_fault)
-        return True
-
-    def _not_committed(self, model_id: str, error: PumasError) -> None:
-        known = self.uncommitted.get(model_id)
-        self.uncommitted[model_id] = error
-        if known is None or known.code != error.code:
-            log.warning("verdict.not_committed", model_id=model_id, code=error.code, reason=error.message)
-        if _is_of_the_library(error):
-            self._observe_library(error)
 
     # --- file models --------------------------------------------------------------------------------------------
 
@@ -394,15 +335,6 @@ class Refresher:
             ),
             point,
         )
-
-
-def _is_of_the_library(error: PumasError | None) -> bool:
-    return isinstance(error, LibraryOffline | LibraryUnwritable)
-
-
-def _digest(report: BundleReport) -> bytes:
-    """Stands for the report: one of each bundle is remembered for good, to write nothing that is written already."""
-    return hashlib.blake2b(report.model_dump_json().encode(), digest_size=16).digest()
 
 
 def _look_at_files(directory: Path) -> tuple[StatSignature, Path | None, bool]:

@@ -127,7 +127,7 @@ async def test_a_library_that_is_back_is_well_whatever_its_records_are(
     (tmp_path / "unplugged").rename(agent.root)
     await agent.call("reconcile")
 
-    assert TINY in agent.parts.refresher.uncommitted
+    assert TINY in agent.parts.refresher.records.uncommitted
     assert (stood, agent.alerts()) == (["library_offline"], [])
 
 

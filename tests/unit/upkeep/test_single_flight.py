@@ -12,7 +12,7 @@ from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 from pumas_agent.contracts.errors import AssetUnresponsive
 from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, ModelMetadata, StorageKind
 from pumas_agent.library import Library
-from pumas_agent.upkeep import Holds, NothingProven, Refresher
+from pumas_agent.upkeep import Holds, NothingProven, RecordKeeper, Refresher
 
 MODEL = "diffusion/f/m"
 GOOD: tuple[AssetValidationError, ...] = ()
@@ -72,7 +72,7 @@ async def refresher(tmp_path: Path, judge: ScriptedJudge) -> AsyncIterator[Refre
         NothingProven(),
         observe=lambda _: None,
         observe_silence=lambda _, __: None,
-        observe_library=lambda _: None,
+        records=RecordKeeper(library, lambda _: None),
         holds=Holds(lambda _: None),
     )
     judge.free.set()
