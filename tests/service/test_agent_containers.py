@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -45,9 +44,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mount namespace
 @pytest.fixture
 def container() -> Callable[..., dict[str, Any]]:
     """Runs the runtime where the models are at another place than on the host, and not at that one."""
-    missing = [tool for tool in ("unshare", "mount") if shutil.which(tool) is None]
-    if missing:
-        pytest.skip(f"there is no {' and no '.join(missing)} here")
     models, sockets = Path("/opt/pumas-test-models"), Path("/opt/pumas-test-run")
     script = f"""set -e
         mount -t tmpfs none /opt
@@ -92,6 +88,7 @@ def served(short_tmp: Path) -> Path:
 
 
 @pytest.mark.needs_root
+@pytest.mark.needs_tool("unshare", "mount")
 def test_a_runtime_in_a_mount_namespace_opens_the_files_of_the_host(
     start: "StartAgent", make_bundle: "MakeBundle", served: Path, container: Callable[..., dict[str, Any]]
 ) -> None:
@@ -113,6 +110,7 @@ def test_a_runtime_in_a_mount_namespace_opens_the_files_of_the_host(
 
 
 @pytest.mark.needs_root
+@pytest.mark.needs_tool("unshare", "mount")
 def test_a_runtime_that_sees_nothing_of_a_bundle_is_told_no_path(
     start: "StartAgent",
     make_bundle: "MakeBundle",
@@ -138,6 +136,7 @@ def test_a_runtime_that_sees_nothing_of_a_bundle_is_told_no_path(
 
 
 @pytest.mark.needs_root
+@pytest.mark.needs_tool("unshare", "mount", "socat")
 def test_the_kernel_says_who_somebody_in_a_user_namespace_is_outside(
     start: "StartAgent", make_bundle: "MakeBundle", served: Path, container: Callable[..., dict[str, Any]]
 ) -> None:
