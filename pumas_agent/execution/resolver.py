@@ -29,6 +29,7 @@ from pumas_agent.execution.descriptor import descriptor_of, refusal_of
 from pumas_agent.health import BUNDLE_CODES, AlertBook
 from pumas_agent.library import CatalogEntry, Library
 from pumas_agent.path_map import NotSeen, PathMap
+from pumas_agent.patience import time_limit
 from pumas_agent.upkeep import Refresher, Verdict
 
 PATIENCE_S = 4.0
@@ -108,7 +109,7 @@ class DescriptorResolver:
     async def _resolve(self, model_id: str) -> _Prepared:
         root = self._entry(model_id).bundle_root
         try:
-            async with asyncio.timeout(PATIENCE_S):  # the judgement goes on, for whoever asks next
+            async with time_limit(PATIENCE_S):  # the judgement goes on, for whoever asks next
                 verdict = await self._refresher.current(model_id)
         except TimeoutError:
             self.lookups.unresponsive += 1

@@ -17,7 +17,7 @@ from pumas_agent.bundles import Look, StatSignature
 from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 from pumas_agent.contracts.errors import AssetUnresponsive, LibraryOffline, LibraryUnwritable, ModelNotFound, PumasError
 from pumas_agent.contracts.metadata import AssetValidationState
-from pumas_agent.contracts.timestamps import utc_now
+from pumas_agent.contracts.timestamps import lived_ns, utc_now
 from pumas_agent.library import CatalogEntry, Library, is_partial_download, primary_file
 from pumas_agent.mounts import is_local
 from pumas_agent.upkeep.record import DOWNLOAD_INCOMPLETE, NO_ENTRY_PATH, judged_record
@@ -315,7 +315,7 @@ class Refresher:
             return False
         before = self._verdicts.get(model_id)
         known = before.signature if before is not None and before.entry_path == root else None
-        return self.holds_of.is_held(root) or is_being_written(known, look.signature, time.time_ns())
+        return self.holds_of.is_held(root) or is_being_written(known, look.signature, time.time_ns(), lived_ns())
 
     def _commit_behind(self, model_id: str, root: str | None, look: Look | None) -> None:
         """Commit a verdict that is served already: who asked does not wait for a library that is slow to take it."""
@@ -381,7 +381,7 @@ class Refresher:
                 changed=False,
                 writing=False,
                 signature=signature,
-                racy=signature.is_racy(taken_ns),
+                racy=signature.is_racy(taken_ns, local=local),
                 local=local,
                 beside=(),
                 in_library=not entry.is_external,
