@@ -7,6 +7,7 @@ however long it is.
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -55,6 +56,21 @@ async def time_limit(seconds: float | None) -> AsyncIterator[None]:
             yield
         finally:
             countdown.cancel()
+
+
+class Deadline:
+    """For a loop that asks often whether its time is over; between two questions a tenth of it passes at most."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left_s = seconds
+        self._most_s = seconds / SLICES
+        self._asked = time.monotonic()
+
+    def passed(self) -> bool:
+        """Whether the time is over."""
+        before, self._asked = self._asked, time.monotonic()
+        self._left_s -= min(self._asked - before, self._most_s)
+        return self._left_s <= 0
 
 
 def is_set_within(event: threading.Event, seconds: float) -> bool:

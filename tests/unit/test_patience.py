@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pumas_agent.patience import SLICES, Countdown, is_set_within, time_limit
+from pumas_agent.patience import SLICES, Countdown, Deadline, is_set_within, time_limit
 
 
 async def test_a_countdown_ends_once() -> None:
@@ -97,6 +97,21 @@ async def test_standing_still_gives_nothing_up() -> None:
     async with time_limit(0.2):
         loop.call_soon(time.sleep, 0.5)
         assert await answer == "there"
+
+
+def test_a_loop_that_stood_still_has_the_rest_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth is gone; what it waits for has the other nine."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    deadline = Deadline(10.0)
+
+    now += 3600
+    assert not deadline.passed()
+    for _ in range(17):
+        now += 0.5
+        assert not deadline.passed()
+    now += 0.5
+    assert deadline.passed()
 
 
 class _StoodStill(threading.Event):
