@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar, cast
 
+from pumas_agent.patience import time_limit
+
 T = TypeVar("T")
 
 
@@ -45,5 +47,5 @@ async def in_time(call: Callable[[], T], seconds: float | None, *, name: str) ->
             loop.call_soon_threadsafe(settle, result, fault)
 
     threading.Thread(target=work, name=name, daemon=True).start()
-    async with asyncio.timeout(seconds):
+    async with time_limit(seconds):
         return await answer

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 from pumas_agent.contracts.errors import SettingsInvalid
 from pumas_agent.contracts.model import Contract
 from pumas_agent.contracts.rpc import SOCKET_PATH_MAX, default_socket_path
+from pumas_agent.path_map import PathMap
 
 __all__ = [
     "BundleSettings",
@@ -29,6 +30,7 @@ __all__ = [
     "LibrarySettings",
     "LogSettings",
     "MappingSettings",
+    "PathSettings",
     "Settings",
     "SocketSettings",
     "WatchSettings",
@@ -89,9 +91,23 @@ def _from_json(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value or "{}")
+        return json.loads(value or "{}", object_pairs_hook=_once)
     except ValueError as error:
         raise ValueError(f"must be a JSON object: {error}") from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """JSON lets a key be given twice, and nobody means that."""
+    known: dict[str, object] = {}
+    for key, value in pairs:
+        if key in known:
+            raise ValueError(f"{key!r} is given twice")
+        known[key] = value
+    return known
+
+
+def _path_rules(rules: dict[str, str]) -> dict[str, str]:
+    return dict(PathMap.of(rules).rules)
 
 
 AbsolutePath = Annotated[Path, BeforeValidator(_some_path), AfterValidator(_absolute)]
@@ -215,6 +231,15 @@ class MappingSettings(Contract):
     config_dir: AbsolutePath = Field(description="Folder of the mapping configurations, a JSON file each.")
 
 
+class PathSettings(Contract):
+    """How runtimes in containers see the host's paths; whoever does not ask for that is told the host's own."""
+
+    map: Annotated[dict[str, str], BeforeValidator(_from_json), AfterValidator(_path_rules)] = Field(
+        default={},
+        description="Prefix on the host to prefix in the container, absolute both; the longest that covers wins.",
+    )
+
+
 class LogSettings(Contract):
     """What is logged and how it looks."""
 
@@ -259,6 +284,7 @@ class Settings(Contract):
     health: HealthSettings = HealthSettings()
     feed: FeedSettings = FeedSettings()
     mapping: MappingSettings
+    paths: PathSettings = PathSettings()
     log: LogSettings = LogSettings()
 
 
@@ -270,6 +296,7 @@ _SECTIONS: dict[str, type[Contract]] = {
     "health": HealthSettings,
     "feed": FeedSettings,
     "mapping": MappingSettings,
+    "paths": PathSettings,
     "log": LogSettings,
 }
 _NAMES = tuple(f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields)

@@ -1,9 +1,11 @@
 """What every test stands on: nothing of the machine it runs on gets in, and root is asked for by name.
 
-Owns the environment of a test, the marker `needs_root`, the profiles of hypothesis, and short paths for sockets.
+Owns the environment of a test, the markers `needs_root` and `needs_tool`, the profiles of hypothesis, and
+short paths for sockets.
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -69,16 +71,22 @@ def _short_folder() -> Iterator[Path]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs root where there is none."""
+    """Skip what needs root, or a program, where there is none."""
     if not IS_ROOT and item.get_closest_marker("needs_root"):
         pytest.skip("needs root: a second user, or mounts")
+    if missing := [tool for mark in item.iter_markers("needs_tool") for tool in mark.args if not shutil.which(tool)]:
+        pytest.skip(f"needs {' and '.join(missing)}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test that needs root, has it, and skips itself in the gate: what was not run was not checked."""
+    """Fail a test that needs root, has it, and skips itself in the gate: what was not run was not checked.
+
+    The same with a program it needs: the gate installs them.
+    """
     report = yield
-    if report.skipped and IN_GATE and IS_ROOT and item.get_closest_marker("needs_root"):
+    marks = {mark.name for mark in item.iter_markers()} & {"needs_root", "needs_tool"}
+    if report.skipped and IN_GATE and marks and (IS_ROOT or "needs_root" not in marks):
         report.outcome = "failed"
-        report.longrepr = f"a needs_root test was skipped in the gate: {report.longrepr}"
+        report.longrepr = f"a {' and '.join(sorted(marks))} test was skipped in the gate: {report.longrepr}"
     return report

@@ -504,12 +504,16 @@ export interface DescriptorBatchItem {
 /** Which models, in the order of the answer. */
 export interface DescriptorBatchParams {
   model_ids: string[];
+  /** Whose paths; `container`: as the setting `paths.map` names them there. */
+  paths_as?: PathsAs;
 }
 
 /** Which model, and which version of the contract the caller understands. */
 export interface DescriptorParams {
   model_id: string;
   expected_execution_contract_version?: number | null;
+  /** Whose paths; `container`: as the setting `paths.map` names them there. */
+  paths_as?: PathsAs;
 }
 
 /** What a front end would have to load to know everything. */
@@ -1345,6 +1349,11 @@ export type PathKind =
   | "ambiguous"
   | "unsupported";
 
+/** Whose names the paths in a descriptor are. */
+export type PathsAs =
+  | "host"
+  | "container";
+
 /** What the audit looked at, and what it found. */
 export interface PinAudit {
   /** Models with active bindings. */
@@ -1842,6 +1851,7 @@ export type ErrorCode =
   | "asset_not_valid"
   | "descriptor_not_usable"
   | "asset_unresponsive"
+  | "path_not_mapped"
   | "invalid_dependency_profile"
   | "invalid_dependency_pin"
   | "dependency_profile_version_immutable"

@@ -17,6 +17,7 @@ from pumas_agent.health import (
 from pumas_agent.importing import BundleFinder, Classifier, ExternalRegistrar, OwnedImporter
 from pumas_agent.library import Library
 from pumas_agent.mapping import MappingService
+from pumas_agent.path_map import PathMap
 from pumas_agent.reconcile import Reconciler
 from pumas_agent.serving.parts import Parts
 from pumas_agent.settings import Settings
@@ -33,6 +34,8 @@ from pumas_agent.upkeep import (
     Relocator,
     Verifier,
 )
+
+_NO_MAP = PathMap()
 
 
 def absence_policy(settings: Settings) -> AbsencePolicy:
@@ -62,6 +65,7 @@ async def assemble(
     follow: Callable[[], Any],
     policy: AbsencePolicy,
     mapping_configs: Path | None = None,
+    paths: PathMap = _NO_MAP,
     searches: bool = False,
     relocated: Callable[[str], None] = lambda _: None,
     unsettled: Callable[[str], None] = lambda _: None,
@@ -76,6 +80,7 @@ async def assemble(
         follow: called when models came or went, before they are judged.
         policy: what is done about bundles that are gone, and where bundles are looked for.
         mapping_configs: folder of the configurations for applications; null: there are none.
+        paths: how a container sees the host.
         searches: look for what is gone; a single command does not.
         unsettled: told of a model that is being written: it has to be looked at again when it may be quiet.
         visible_after_s: how long a condition has to stand before an alert is raised.
@@ -124,7 +129,7 @@ async def assemble(
     return Parts(
         library=library,
         refresher=refresher,
-        resolver=DescriptorResolver(library, refresher, alerts),
+        resolver=DescriptorResolver(library, refresher, alerts, paths),
         finder=BundleFinder(library.catalog, library.layout.root, judge.judge, policy.search_roots),
         registrar=ExternalRegistrar(library, judge.judge),
         classifier=Classifier(judge.judge),

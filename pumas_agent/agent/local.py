@@ -20,6 +20,7 @@ from pumas_agent.contracts.rpc import METHODS, Access, Progress, needs_agent
 from pumas_agent.importing import BundleFinder, Classifier
 from pumas_agent.in_time import in_time
 from pumas_agent.library import Catalog, Library
+from pumas_agent.path_map import PathMap
 from pumas_agent.reconcile import ProgressSink
 from pumas_agent.serving import Peer, Request
 from pumas_agent.serving.doctor import Doctor, Patient
@@ -67,6 +68,7 @@ async def call_locally(settings: Settings, method: str, params: Contract, progre
             follow=_follow_nothing,
             policy=absence_policy(settings),
             mapping_configs=settings.mapping.config_dir,
+            paths=PathMap.of(settings.paths.map),
         )
 
         async def reconcile(scope: str, request: Request) -> ReconcileReport:

@@ -14,6 +14,7 @@ AT_ONCE = (
     "health.mass_disappearance_share",
     "health.mass_disappearance_min",
     "feed.",
+    "paths.map",
     "log.level",
 )
 """The settings a running agent can change; one that ends in a dot is a section."""

@@ -40,6 +40,7 @@ from pumas_agent.health import (
 from pumas_agent.health.metrics import METRICS_EVERY_S, exposition, write_textfile
 from pumas_agent.library import Library
 from pumas_agent.mounts import Mounts, mounts
+from pumas_agent.path_map import PathMap
 from pumas_agent.reconcile import RECORDS_CHANGED, DirtySet, ProgressSink, ReconcileQueue, Schedule
 from pumas_agent.serving import BoundSocket, Limits, PeerPolicy, Request, RpcServer, bind_socket
 from pumas_agent.serving.doctor import AgentFacts, Doctor, Patient
@@ -126,6 +127,7 @@ class Agent:
             follow=self.follow,
             policy=absence_policy(settings),
             mapping_configs=settings.mapping.config_dir,
+            paths=PathMap.of(settings.paths.map),
             searches=True,
             relocated=self._on_relocated,
             unsettled=self._on_unsettled,
@@ -207,6 +209,7 @@ class Agent:
             self.queue.retune(settings.watch.debounce_ms / 1000, settings.watch.max_delay_ms / 1000)
             self.parts.absences.retune(absence_policy(settings))
             self.parts.finder.retune(settings.bundles.search_roots)
+            self.parts.resolver.retune(PathMap.of(settings.paths.map))
             self._housekeeping.retune(adopts=settings.library.adopt, trash_days=settings.library.trash_days)
             say = log.warning if done.restart else log.info
             say("config.reloaded", changed=list(done.changed), restart_needed=list(done.restart))

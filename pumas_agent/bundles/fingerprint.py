@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -98,14 +99,17 @@ class StatSignature:
                     return False
         return True
 
-    def is_racy(self, taken_ns: int) -> bool:
+    def is_racy(self, taken_ns: int, *, local: bool) -> bool:
         """True when something changed so shortly before it was taken that a further change may leave the same times.
 
         Args:
             taken_ns: when the taking began, nanoseconds since 1970 by the wall clock.
+            local: its times are of this machine's clock. One that is far ahead of it is from before the clock was set
+                back, and no further change can have it again. A server's clock may be ahead all the time.
         """
-        newest = max((status.ctime_ns for _, status in self.entries if isinstance(status, Stat)), default=0)
-        return newest > taken_ns - RACY_NS
+        latest = taken_ns + RACY_NS if local else math.inf
+        changed = (status.ctime_ns for _, status in self.entries if isinstance(status, Stat))
+        return any(taken_ns - RACY_NS < ctime_ns <= latest for ctime_ns in changed)
 
     def to_json(self) -> str:
         """Compact ASCII JSON: `[root, [[path below the root, seven numbers or one errno], …]]`."""

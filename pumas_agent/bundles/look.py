@@ -84,11 +84,12 @@ def look(root: Path, policy: Policy | None = None) -> Look:
         if settled := signature.unchanged():
             break
     mount = mount_of(tree.root)
+    local = signature.one_device and mount is not None and mount.is_local
     return Look(
         report=report,
         signature=signature if settled else None,
-        racy=signature.is_racy(taken_ns),
-        local=signature.one_device and mount is not None and mount.is_local,
+        racy=signature.is_racy(taken_ns, local=local),
+        local=local,
         beside=folders_beside(tree),
         mount=_facts_of(mount, tree.root),
         inode=_inode_of(tree, mount),

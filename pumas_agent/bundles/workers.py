@@ -16,6 +16,7 @@ from typing import Any
 from pumas_agent.bundles.look import Look
 from pumas_agent.bundles.policy import Policy
 from pumas_agent.contracts.errors import AssetUnresponsive, InternalError
+from pumas_agent.patience import time_limit
 
 MAX_LINE = 64 * 1024 * 1024
 """Bytes of an answer; the bounds of the walk keep the largest below it."""
@@ -113,7 +114,7 @@ class _Worker:
 
     async def ready(self) -> None:
         try:
-            async with asyncio.timeout(START_S):
+            async with time_limit(START_S):
                 await self._line()
         except TimeoutError as error:
             raise _WorkerDied(f"the process did not start within {START_S} s") from error
@@ -234,7 +235,7 @@ class JudgePool:
     async def _ask(self, root: Path) -> dict[str, Any]:
         worker = await self._worker()
         try:
-            async with asyncio.timeout(self._stall_s):
+            async with time_limit(self._stall_s):
                 answer = await worker.ask(root, self._policy)
         except BaseException:  # a caller that was cancelled leaves it busy: it could not take the next request
             await self._end(worker)

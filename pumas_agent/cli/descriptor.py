@@ -9,11 +9,17 @@ from pumas_agent.cli.session import Session
 
 @click.command()
 @click.argument("model_id", metavar="ID", shell_complete=model_ids)
+@click.option(
+    "--paths-as",
+    type=click.Choice(["host", "container"]),
+    envvar="PUMAS_AGENT_PATHS_AS",
+    help="Whose paths: this host's, or those that paths.map gives them in a container.  [default: host]",
+)
 @json_option
 @click.pass_obj
-def descriptor(session: Session, model_id: str, *, as_json: bool) -> int:
+def descriptor(session: Session, model_id: str, *, paths_as: str | None, as_json: bool) -> int:
     """Print the execution descriptor of a model. Exits 1, with the findings, when it is refused."""
-    given = session.call("resolve_model_execution_descriptor", model_id=model_id)
+    given = session.call("resolve_model_execution_descriptor", model_id=model_id, paths_as=paths_as)
     if as_json:
         print_json("descriptor", given)
         return 0

@@ -23,6 +23,7 @@ from pumas_agent.client.wire import (
     request_frame,
     result_of,
     timed_out,
+    whose_paths,
 )
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor
 from pumas_agent.contracts.errors import AgentUnreachable, PumasError
@@ -37,10 +38,23 @@ class AsyncAgentClient:
     Belongs to one event loop. Raises what `AgentClient` raises.
     """
 
-    def __init__(self, socket_path: str | Path | None = None, *, timeout: float = 5.0) -> None:
-        """`timeout` is in seconds, for each call; a sign of progress starts it anew."""
+    def __init__(
+        self, socket_path: str | Path | None = None, *, timeout: float = 5.0, paths_as: str | None = None
+    ) -> None:
+        """Connect at the first call.
+
+        Args:
+            socket_path: where the agent listens; null: where it does by default.
+            timeout: seconds for each call; a sign of progress starts it anew.
+            paths_as: whose paths descriptors hold, `host` or `container`; null: as `PUMAS_AGENT_PATHS_AS` says, else
+                the host's.
+
+        Raises:
+            InvalidParams: `paths_as` is neither.
+        """
         self.socket_path = Path(socket_path) if socket_path is not None else default_socket_path()
         self._timeout = timeout
+        self._paths_as = whose_paths(paths_as)
         self._connecting = asyncio.Lock()
         self._channel: _AsyncChannel | None = None
         self._ids = count(1)
@@ -61,7 +75,7 @@ class AsyncAgentClient:
 
     async def descriptor(self, model_id: str) -> ModelExecutionDescriptor:
         """What may be executed now, and from where; raises what `AgentClient.descriptor` raises."""
-        return parse_descriptor(await self.call(DESCRIPTOR_METHOD, **descriptor_params(model_id)))
+        return parse_descriptor(await self.call(DESCRIPTOR_METHOD, **descriptor_params(model_id, self._paths_as)))
 
     async def list_models(self, **filters: Unpack[ListFilters]) -> ModelList:
         """A page of rows, newest first."""

@@ -27,6 +27,7 @@ from pumas_agent.client.wire import (
     request_frame,
     result_of,
     timed_out,
+    whose_paths,
 )
 from pumas_agent.contracts.descriptor import ModelExecutionDescriptor
 from pumas_agent.contracts.events import Event
@@ -47,10 +48,23 @@ class AgentClient:
     never sent twice: after `AgentUnreachable`, look whether it was done.
     """
 
-    def __init__(self, socket_path: str | Path | None = None, *, timeout: float = 5.0) -> None:
-        """`timeout` is in seconds, for each call; a sign of progress starts it anew."""
+    def __init__(
+        self, socket_path: str | Path | None = None, *, timeout: float = 5.0, paths_as: str | None = None
+    ) -> None:
+        """Connect at the first call.
+
+        Args:
+            socket_path: where the agent listens; null: where it does by default.
+            timeout: seconds for each call; a sign of progress starts it anew.
+            paths_as: whose paths descriptors hold, `host` or `container`; null: as `PUMAS_AGENT_PATHS_AS` says, else
+                the host's.
+
+        Raises:
+            InvalidParams: `paths_as` is neither.
+        """
         self.socket_path = Path(socket_path) if socket_path is not None else default_socket_path()
         self._timeout = timeout
+        self._paths_as = whose_paths(paths_as)
         self._channels: dict[int, _Channel] = {}  # by process id: a child must not talk on its parent's connection
 
     def call(self, method: str, on_progress: OnProgress | None = None, **params: Any) -> dict[str, Any]:
@@ -68,7 +82,7 @@ class AgentClient:
             ModelNotFound: there is no such model.
             ContractVersionMismatch: the agent speaks another version of the descriptor.
         """
-        return parse_descriptor(self.call(DESCRIPTOR_METHOD, **descriptor_params(model_id)))
+        return parse_descriptor(self.call(DESCRIPTOR_METHOD, **descriptor_params(model_id, self._paths_as)))
 
     def list_models(self, **filters: Unpack[ListFilters]) -> ModelList:
         """A page of rows, newest first."""

@@ -3,13 +3,19 @@
 Never touches a socket.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
 from pydantic_core import from_json, to_json
 
-from pumas_agent.contracts.descriptor import EXECUTION_CONTRACT_VERSION, ModelExecutionDescriptor
+from pumas_agent.contracts.descriptor import (
+    EXECUTION_CONTRACT_VERSION,
+    PATHS_AS_VARIABLE,
+    ModelExecutionDescriptor,
+    PathsAs,
+)
 from pumas_agent.contracts.errors import (
     AgentNotRunning,
     AgentUnreachable,
@@ -88,9 +94,27 @@ def result_of(message: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def descriptor_params(model_id: str) -> dict[str, Any]:
+def whose_paths(given: str | None) -> PathsAs:
+    """Whose paths a client wants: as it was told, else as the environment says, else the host's.
+
+    Raises:
+        InvalidParams: there is no such thing.
+    """
+    said = given or os.environ.get(PATHS_AS_VARIABLE) or PathsAs.HOST
+    try:
+        return PathsAs(said)
+    except ValueError:
+        raise InvalidParams(
+            f"paths are those of {' or '.join(PathsAs)}, and not of {said!r}",
+            hint=f"correct paths_as, or {PATHS_AS_VARIABLE} in the environment",
+        ) from None
+
+
+def descriptor_params(model_id: str, paths_as: PathsAs = PathsAs.HOST) -> dict[str, Any]:
     """Ask for a descriptor of the version that this client understands."""
-    return {"model_id": model_id, "expected_execution_contract_version": EXECUTION_CONTRACT_VERSION}
+    params = {"model_id": model_id, "expected_execution_contract_version": EXECUTION_CONTRACT_VERSION}
+    # An agent from before there was such a parameter tells the host's paths; asked for others it refuses.
+    return params if paths_as is PathsAs.HOST else {**params, "paths_as": paths_as}
 
 
 def parse_descriptor(result: dict[str, Any]) -> ModelExecutionDescriptor:

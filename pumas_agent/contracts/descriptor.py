@@ -5,6 +5,7 @@ alone; a caller that sends `expected_execution_contract_version` is refused on a
 A descriptor is only ever given for a valid asset: a refusal is the error `asset_not_valid`, whose `data` is `Refusal`.
 """
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
@@ -14,6 +15,17 @@ from pumas_agent.contracts.metadata import AssetValidationState, BundleFormat, S
 from pumas_agent.contracts.model import Contract, is_absent
 
 EXECUTION_CONTRACT_VERSION = 1
+PATHS_AS_VARIABLE = "PUMAS_AGENT_PATHS_AS"
+"""Says to the clients in a container, once for all of them, whose paths they want."""
+
+
+class PathsAs(StrEnum):
+    """Whose names the paths in a descriptor are."""
+
+    HOST = "host"
+    """The agent's own."""
+    CONTAINER = "container"
+    """Those that the setting `paths.map` gives them; a path without one is refused (`path_not_mapped`)."""
 
 
 class ModelExecutionDescriptor(Contract):

@@ -251,6 +251,13 @@ class AssetUnresponsive(PumasError):
     exit_code = 1
 
 
+class PathNotMapped(PumasError):
+    """A runtime in a container asked, and `paths.map` does not say where the asset is there. On the host it is fine."""
+
+    code = "path_not_mapped"
+    rpc_code = -32005
+
+
 # --- dependencies --------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from pumas_agent.contracts.dependencies import (
     PinAudit,
     UnbindParams,
 )
-from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor
+from pumas_agent.contracts.descriptor import DescriptorBatch, ModelExecutionDescriptor, PathsAs
 from pumas_agent.contracts.discovery import DiscoverParams, DiscoveryReport
 from pumas_agent.contracts.doctor import DoctorReport
 from pumas_agent.contracts.events import Subscribed, SubscribeParams, Unsubscribed, UnsubscribeParams
@@ -128,16 +128,23 @@ class ModelParams(Contract):
     model_id: ModelId
 
 
+_PATHS_AS: Any = Field(
+    default=PathsAs.HOST, description="Whose paths; `container`: as the setting `paths.map` names them there."
+)
+
+
 class DescriptorParams(ModelParams):
     """Which model, and which version of the contract the caller understands."""
 
     expected_execution_contract_version: int | None = None
+    paths_as: PathsAs = _PATHS_AS
 
 
 class DescriptorBatchParams(Contract):
     """Which models, in the order of the answer."""
 
     model_ids: Annotated[tuple[ModelId, ...], Field(max_length=1000), FailFast()]
+    paths_as: PathsAs = _PATHS_AS
 
 
 class DependencyParams(ModelParams):

@@ -3,11 +3,12 @@
 Owns these rules and the counts behind them. Knows no alert and says nothing.
 """
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Protocol
+
+from pumas_agent.patience import Countdown
 
 FLAP_RAISES = 4
 """Raised so often within `FLAP_WINDOW_S`, an alert flaps: it stands until it has held still."""
@@ -28,8 +29,8 @@ Later = Callable[[float, Callable[[], None]], Cancellable]
 
 
 def on_the_loop(seconds: float, action: Callable[[], None]) -> Cancellable:
-    """`Later`, by the running event loop."""
-    return asyncio.get_running_loop().call_later(seconds, action)
+    """`Later`, by the running event loop, in seconds that the process had."""
+    return Countdown(seconds, action)
 
 
 class FlapCounter:

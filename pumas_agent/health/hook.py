@@ -14,13 +14,13 @@ import signal
 import stat
 import subprocess
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import structlog
 
 from pumas_agent.health.journal import AlertEvent
+from pumas_agent.patience import Deadline
 
 LIMIT_S = 10.0
 LINE_LENGTH = 100
@@ -121,13 +121,13 @@ class AlertHook:
         """Feed it, and read what it complains of until it ends or its time is over; the beginning of that."""
         assert process.stdin is not None
         assert process.stderr is not None
-        deadline = time.monotonic() + self._limit_s
+        deadline = Deadline(self._limit_s)
         said = b""
         with selectors.DefaultSelector() as ready:
             for pipe, mask in ((process.stdin, selectors.EVENT_WRITE), (process.stderr, selectors.EVENT_READ)):
                 os.set_blocking(pipe.fileno(), False)
                 ready.register(pipe, mask)
-            while process.poll() is None and time.monotonic() < deadline and not self._stopping.is_set():
+            while process.poll() is None and not deadline.passed() and not self._stopping.is_set():
                 # Without pipes to wait for this is a pause, so that the end of the process is seen soon.
                 for key, _ in ready.select(_TURN_S):
                     if key.fileobj is process.stderr:

@@ -127,6 +127,7 @@ class Watchdog:
         self._probes = probes
         self._clock = clock
         self._heard = dict.fromkeys((*probes, *reporting), clock())
+        self._looked = clock()
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._silent: list[str] = []
 
@@ -147,6 +148,9 @@ class Watchdog:
     def look(self) -> None:
         """Feed it if all are alive; ask all again that have answered."""
         now = self._clock()
+        if now - self._looked >= self._limit_s:  # the process stood still: nobody had a chance to say anything
+            self._heard = dict.fromkeys(self._heard, now)
+        self._looked = now
         silent = sorted(part for part, heard in self._heard.items() if now - heard >= self._limit_s)
         if silent != self._silent:
             self._silent = silent

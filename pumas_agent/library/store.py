@@ -13,7 +13,6 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -26,7 +25,7 @@ from pumas_agent.contracts.errors import (
     PumasError,
 )
 from pumas_agent.contracts.metadata import FieldFinding, ModelMetadata
-from pumas_agent.contracts.timestamps import utc_now
+from pumas_agent.contracts.timestamps import days_ago, utc_now
 from pumas_agent.contracts.upkeep import RecordRepair
 from pumas_agent.library.catalog import Catalog, CatalogEntry
 from pumas_agent.library.dependency_store import DependencyStore
@@ -516,8 +515,7 @@ class ModelStore:
             LibraryOffline, LibraryUnwritable: nothing was deleted.
         """
         self.layout.require_online(self._opened)
-        before = datetime.now(UTC) - timedelta(days=keep_days)
-        last = self._index.last_prunable_event(before.strftime("%Y-%m-%dT%H:%M:%S"), keep_events)
+        last = self._index.last_prunable_event(days_ago(keep_days).strftime("%Y-%m-%dT%H:%M:%S"), keep_events)
         if not last:
             return 0
         with self._index.transaction():

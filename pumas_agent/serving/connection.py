@@ -23,6 +23,7 @@ from pumas_agent.contracts.errors import (
     PumasError,
 )
 from pumas_agent.contracts.rpc import Access, Progress, RequestId
+from pumas_agent.patience import Countdown
 from pumas_agent.serving.framing import (
     LineBuffer,
     error_frame,
@@ -81,8 +82,8 @@ class Connection(asyncio.Protocol):
         self._ended = False  # the client will send no more
         self._stopping = False  # we take no more
         self._turn: asyncio.Handle | None = None
-        self._unfinished_timer: asyncio.TimerHandle | None = None
-        self._drain_timer: asyncio.TimerHandle | None = None
+        self._unfinished_timer: Countdown | None = None
+        self._drain_timer: Countdown | None = None
         self._transport: asyncio.Transport
         self._peer: Peer
         self._allowed: frozenset[Access] = frozenset()
@@ -241,7 +242,7 @@ class Connection(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
         if self._lines.unfinished and self._unfinished_timer is None:
-            self._unfinished_timer = self._loop.call_later(self._limits.unfinished_frame_s, self.abort)
+            self._unfinished_timer = Countdown(self._limits.unfinished_frame_s, self.abort)
 
     def _pause_reading(self) -> None:
         self._cancel_unfinished_timer()  # it is we who make it wait
@@ -256,7 +257,7 @@ class Connection(asyncio.Protocol):
 
     def _arm_drain_timer(self) -> None:
         if self._drain_timer is None:
-            self._drain_timer = self._loop.call_later(self._limits.drain_s, self.abort)
+            self._drain_timer = Countdown(self._limits.drain_s, self.abort)
 
     # --- answers out -------------------------------------------------------------------------------------------------
 

@@ -156,11 +156,12 @@ class Methods:
     def descriptor(self, params: DescriptorParams, _request: Request) -> Answer | Awaitable[Answer]:
         """At once when the verdict holds; after a judgement otherwise."""
         require_contract_version(params.expected_execution_contract_version)
-        return self._parts.resolver.at_once(params.model_id) or self._parts.resolver.resolve(params.model_id)
+        resolver, model_id, paths_as = self._parts.resolver, params.model_id, params.paths_as
+        return resolver.at_once(model_id, paths_as) or resolver.resolve(model_id, paths_as)
 
     async def descriptors(self, params: DescriptorBatchParams, _request: Request) -> DescriptorBatch:
         """Each id for itself."""
-        return await self._parts.resolver.batch(params.model_ids)
+        return await self._parts.resolver.batch(params.model_ids, params.paths_as)
 
     def requirements(self, params: DependencyParams, _request: Request) -> DependencyRequirementsResolution:
         """Of a model that is in the library."""

@@ -151,4 +151,4 @@ def _orphan(folder: Path, quiet_s: float) -> Orphan:
             except OSError:
                 return Orphan(folder, WRITTEN_NOW)
             newest = max(newest, facts.st_mtime, facts.st_ctime)
-    return Orphan(folder, WRITTEN_NOW if time.time() - newest < quiet_s else None)
+    return Orphan(folder, WRITTEN_NOW if abs(time.time() - newest) < quiet_s else None)

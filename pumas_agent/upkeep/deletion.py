@@ -6,7 +6,7 @@ An external bundle only loses its registry artifact. Nothing outside of the libr
 import asyncio
 import re
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from pumas_agent.contracts.errors import ModelNotFound
 from pumas_agent.contracts.imports import DeleteParams, DeleteResult
 from pumas_agent.contracts.metadata import StorageKind
+from pumas_agent.contracts.timestamps import days_ago
 from pumas_agent.library import CatalogEntry, Library
 from pumas_agent.library.layout import TRASH_NAME
 
@@ -72,7 +73,7 @@ def empty_trash(root: Path, keep_days: float) -> int:
 
     Blocks on the disk. What is not named as ours is left alone.
     """
-    limit = datetime.now(UTC) - timedelta(days=keep_days)
+    limit = days_ago(keep_days)
     removed = 0
     trash = root / TRASH_NAME
     if not trash.is_dir() or trash.is_symlink():

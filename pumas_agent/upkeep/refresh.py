@@ -17,7 +17,7 @@ from pumas_agent.bundles import Look, StatSignature
 from pumas_agent.contracts.bundles import AssetValidationError
 from pumas_agent.contracts.errors import AssetUnresponsive, ModelNotFound
 from pumas_agent.contracts.metadata import AssetValidationState
-from pumas_agent.contracts.timestamps import utc_now
+from pumas_agent.contracts.timestamps import lived_ns, utc_now
 from pumas_agent.library import CatalogEntry, Library, is_partial_download, primary_file
 from pumas_agent.mounts import is_local
 from pumas_agent.upkeep.record import DOWNLOAD_INCOMPLETE, NO_ENTRY_PATH
@@ -303,7 +303,7 @@ class Refresher:
             return False
         before = self._verdicts.get(model_id)
         known = before.signature if before is not None and before.entry_path == root else None
-        return self.holds_of.is_held(root) or is_being_written(known, look.signature, time.time_ns())
+        return self.holds_of.is_held(root) or is_being_written(known, look.signature, time.time_ns(), lived_ns())
 
     # --- file models --------------------------------------------------------------------------------------------
 
@@ -325,7 +325,7 @@ class Refresher:
                 changed=False,
                 writing=False,
                 signature=signature,
-                racy=signature.is_racy(taken_ns),
+                racy=signature.is_racy(taken_ns, local=local),
                 local=local,
                 beside=(),
                 in_library=not entry.is_external,

@@ -17,20 +17,24 @@ _PARTIAL_NS = 60 * 1_000_000_000
 _GROWING_NS = 10 * 1_000_000_000
 
 
-def is_being_written(before: StatSignature | None, now: StatSignature, now_ns: int) -> bool:
+def is_being_written(before: StatSignature | None, now: StatSignature, *now_ns: int) -> bool:
     """Files came or grew since the last look, or a partial one was written a moment ago.
+
+    A file that says it was written much later than now was not: the clock was set back. A little later is the clock of
+    another machine.
 
     Args:
         before: of the last look at the same root; None when there was none, and only names tell.
         now: of this look.
-        now_ns: nanoseconds since 1970, by the wall clock.
+        now_ns: nanoseconds since 1970, by the wall clock, and by others that files may have been stamped by: by one of
+            them a file that is being written is young.
     """
     known = dict(before.entries) if before is not None else None
     record = f"{now.root}/metadata.json"  # ours, with its backup, in the folder of a bundle that the library owns
     for path, status in now.entries:
         if isinstance(status, int) or not stat.S_ISREG(status.mode) or path.startswith(record):
             continue
-        age_ns = now_ns - status.ctime_ns
+        age_ns = min(abs(clock_ns - status.ctime_ns) for clock_ns in now_ns)
         if path.endswith(_PARTIAL) and age_ns < _PARTIAL_NS:
             return True
         if known is not None and age_ns < _GROWING_NS:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from pumas_agent.patience import is_set_within
+
 T = TypeVar("T")
 
 
@@ -59,7 +61,7 @@ class Courier:
             self._errands = SimpleQueue()
             threading.Thread(target=_carry, args=(self._errands,), name="watch-courier", daemon=True).start()
         self._errands.put(errand)  # type: ignore[arg-type]  # read only
-        if not errand.back.wait(self.patience_s):
+        if not is_set_within(errand.back, self.patience_s):
             self._errands.put(None)
             self._errands = None
             self._out[root] = errand  # type: ignore[assignment]  # read only

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
+from pumas_agent.patience import is_set_within
 from pumas_agent.watching.backends import Backend
 from pumas_agent.watching.folders import EVENT_FILTER, shared
 
@@ -64,4 +65,4 @@ class Heartbeat(FileSystemEventHandler):
         except OSError:  # somebody removed it, or its folder: no proof, and no disproof
             self._watched = False
             return True
-        return self._heard.wait(PATIENCE_S)
+        return is_set_within(self._heard, PATIENCE_S)

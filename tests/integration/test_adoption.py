@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,15 @@ async def test_what_is_being_written_waits(agent: "Parts") -> None:
     put(agent, "llm/llama/tiny/weights.gguf")
 
     assert await left(agent) == ["it is being written right now"]
+
+
+async def test_what_is_of_the_future_is_not_being_written(agent: "Parts", monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock was set back since: whoever waits for it to become old waits for a year."""
+    put(agent, "llm/llama/tiny/weights.gguf")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 365 * 86_400)
+
+    assert (await agent.call("adopt_orphan_models"))["adopted"] == ["llm/llama/tiny"]
 
 
 async def test_pickles_are_not_taken_unasked(agent: "Parts") -> None:

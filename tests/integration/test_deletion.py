@@ -1,6 +1,7 @@
 """Deleting by who owns the files: the library's go, recoverably; an external bundle's stay, whatever is in the way."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,3 +181,16 @@ async def test_old_trash_goes_and_young_and_strange_things_stay(agent: "Parts", 
     assert not old.exists()
     assert young.exists()
     assert (trash / "by-hand").exists()
+
+
+async def test_a_clock_that_is_set_forward_empties_no_trash(
+    agent: "Parts", owned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten years in a second are no ten years: what was deleted today can be had back for its thirty days."""
+    assert owned.exists()
+    young = Path((await agent.call("delete_model_with_cascade", model_id=OWNED))["trash_path"])
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3650 * 86_400)
+
+    assert empty_trash(agent.root, 30) == 0
+    assert young.exists()

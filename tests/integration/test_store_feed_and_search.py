@@ -1,6 +1,7 @@
 """The feed of what changed, and the search: both answer whatever they are asked."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,17 @@ def test_events_that_are_too_old_go(library: Library, store: ModelStore, five: i
     assert events(library) == [3, 4, 5]
     stale = {since: library._reader.updates_since(f"{CURSOR}{since}", 0).stale_cursor for since in range(1, five + 2)}
     assert stale == {1: True, 2: False, 3: False, 4: False, 5: False, 6: True}
+
+
+def test_a_clock_that_is_set_forward_makes_no_event_old(
+    library: Library, store: ModelStore, five: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happened a second ago happened a second ago, and the clients go on from their cursors."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3650 * 86_400)
+
+    assert prune(store) == 0
+    assert events(library) == list(range(1, five + 1))
 
 
 def test_the_oldest_of_too_many_events_go(library: Library, store: ModelStore, five: int) -> None:

@@ -3,7 +3,6 @@
 import os
 import pty
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -269,7 +268,7 @@ def test_more_than_one_socket_is_refused(start: "StartAgent", short_tmp: Path) -
     assert "LISTEN_FDS is 2" in agent.errors
 
 
-@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="needs systemd-socket-activate")
+@pytest.mark.needs_tool("systemd-socket-activate")
 def test_the_first_client_starts_the_agent(short_tmp: Path) -> None:
     """With systemd's own tool: it listens, and the client that connects is answered by the agent it starts."""
     path = short_tmp / "activated.sock"

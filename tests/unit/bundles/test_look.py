@@ -106,3 +106,17 @@ def test_a_write_during_a_look_is_looked_at_again(bundle: Path, monkeypatch: pyt
 
     assert seen.report.is_valid
     assert not seen.settling
+
+
+@pytest.mark.parametrize("set_by_s", [-365 * 86_400, 10 * 365 * 86_400])
+def test_a_clock_that_was_set_makes_nothing_racy(bundle: Path, monkeypatch: pytest.MonkeyPatch, set_by_s: int) -> None:
+    """A further change has another time than one from before, whichever way it was set; on a server nobody knows."""
+    now = time.time_ns() + set_by_s * 1_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+
+    seen = look(bundle)
+
+    assert seen.local
+    assert not seen.racy
+    assert seen.signature is not None
+    assert seen.signature.is_racy(now, local=False) is (set_by_s < 0)

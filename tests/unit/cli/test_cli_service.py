@@ -4,7 +4,6 @@ import json
 import os
 import plistlib
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,7 +93,7 @@ def test_each_line_of_a_unit_is_explained(run: Run, words: list[str]) -> None:
             assert unexplained <= 2, (name, line)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.needs_tool("systemd-analyze")
 @pytest.mark.parametrize(
     ("words", "instance"),
     [
@@ -121,7 +120,7 @@ def test_systemd_takes_them(run: Run, tmp_path: Path, program: Path, words: list
     assert (checked.returncode, said) == (0, []), checked.stderr
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.needs_tool("systemd-analyze")
 def test_the_system_s_template_exposes_little(run: Run, tmp_path: Path, program: Path) -> None:
     """By systemd's own scale of 0 to 100: 28 with systemd 252; 30 is what it calls OK."""
     (unit,) = _files(run, "--systemd", "--system", "--executable", str(program)).values()
@@ -204,7 +203,7 @@ def test_words_are_written_so_that_systemd_reads_them_as_they_are(word: str, wri
     assert f"ExecStart=/p --library {written} run" in _directives(user_unit(["/p", "--library", word]))
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.needs_tool("systemd-analyze")
 @pytest.mark.parametrize("word", ["a b", "100%", "$HOME", 'say "x"', "back\\slash", "tab\tnew\nline", "ü", ";", "{}"])
 def test_no_word_of_a_path_upsets_the_unit(word: str, program: Path, tmp_path: Path) -> None:
     """No specifier, variable or quote of a path means anything to systemd: it takes the line without a complaint."""

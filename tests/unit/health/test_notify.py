@@ -235,3 +235,33 @@ async def test_a_part_that_cannot_be_asked_gives_no_sign_of_life(clock: Clock) -
     await _pass(watchdog, clock, 5)
 
     assert len(fed) == 1
+
+
+async def test_a_watchdog_that_stood_still_itself_blames_nobody(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stopped process: its parts have a whole limit from then on, and a part that is stuck is found after it."""
+    fed: list[float] = []
+    well, stuck = Part(), Part()
+    watchdog = Watchdog(
+        lambda: fed.append(clock.now),
+        LIMIT,
+        {"reader": well.probe, "writer": stuck.probe},
+        reporting=("scheduler",),
+        clock=clock,
+    )
+    watchdog.look()
+    await asyncio.sleep(0)
+    stuck.going_on.clear()
+
+    clock.now += 100 * LIMIT
+    watchdog.look()
+
+    assert fed[-1] == clock.now
+    assert "watchdog.starved" not in capsys.readouterr().out
+    went_on = clock.now
+    for _ in range(10):
+        watchdog.heard("scheduler")
+        await _pass(watchdog, clock, 1)
+    assert max(fed) < went_on + LIMIT + LIMIT / 2
+    assert "writer" in capsys.readouterr().out

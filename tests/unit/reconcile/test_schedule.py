@@ -1,13 +1,18 @@
 """The clock of the periodic work, on a real event loop."""
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
+from apscheduler.schedulers import base
 from structlog.testing import capture_logs
 
 from pumas_agent.reconcile import Schedule
+from pumas_agent.reconcile import schedule as schedule_module
 
 EVERY_S = 0.01
 
@@ -125,3 +130,64 @@ async def test_an_action_may_be_called_at_once_as_well(schedule: Schedule) -> No
     await until(lambda: bool(called))
 
     assert called == ["at once"]
+
+
+class WallClock:
+    """The wall clock as APScheduler and the schedule read it; it can be set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.offset_s = 0.0
+        wall = self
+
+        class Now(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) + timedelta(seconds=wall.offset_s)
+
+        class Time:
+            monotonic = staticmethod(time.monotonic)
+
+            @staticmethod
+            def time() -> float:
+                return time.time() + wall.offset_s
+
+        monkeypatch.setattr(base, "datetime", Now)
+        monkeypatch.setattr(schedule_module, "datetime", Now)
+        monkeypatch.setattr(schedule_module, "time", Time)
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    return WallClock(monkeypatch)
+
+
+YEAR_S = 365 * 86_400
+
+
+@pytest.mark.parametrize("set_by_s", [-YEAR_S, 10 * YEAR_S, -3600, 3600, -10 * YEAR_S])
+async def test_a_clock_that_is_set_stops_and_hastens_nothing(
+    wall: WallClock, schedule: Schedule, set_by_s: float
+) -> None:
+    """Each action goes on in its own time: once when the clock was set forward, and not for every time it missed."""
+    often: list[float] = []
+    seldom: list[float] = []
+    schedule.every("often", EVERY_S, lambda: often.append(time.monotonic()))
+    schedule.every("seldom", 1000, lambda: seldom.append(time.monotonic()))
+    await until(lambda: len(often) >= 3)
+
+    wall.offset_s = set_by_s
+    set_at = time.monotonic()
+    await until(lambda: len([when for when in often if when > set_at]) >= 10)
+
+    assert len(seldom) <= (set_by_s > 0)
+    assert max(after - before for before, after in itertools.pairwise(often)) < 1
+
+
+async def test_a_clock_that_is_set_back_again_and_again_stops_nothing(wall: WallClock, schedule: Schedule) -> None:
+    often: list[None] = []
+    schedule.every("often", EVERY_S, lambda: often.append(None))
+
+    for _ in range(5):
+        wall.offset_s -= 3600
+        seen = len(often)
+        await until(lambda seen=seen: len(often) >= seen + 3)  # type: ignore[misc]

@@ -63,3 +63,25 @@ def test_a_root_is_held_until_its_last_hold_is_released() -> None:
     assert holds.release(second)
     assert (holds.is_held("/b"), released) == (False, ["/b"])
     assert not holds.release(second)
+
+
+@pytest.mark.parametrize("ahead_s", [3600, 365 * 86_400])
+def test_a_clock_that_was_set_back_makes_nothing_new(ahead_s: float) -> None:
+    """A file from before is of the future now; it is written no more for that."""
+    assert not is_being_written(signature(a=(1, -ahead_s)), signature(a=(2, -ahead_s)), NOW)
+    assert not is_being_written(None, signature(**{"a.part": (1, -ahead_s)}), NOW)
+
+
+@pytest.mark.parametrize("set_by_s", [-365 * 86_400, 3650 * 86_400])
+def test_a_clock_that_is_set_while_a_file_is_written_ends_nothing(set_by_s: int) -> None:
+    """By the clock that was there before, the file is as young as it is; and by that clock it becomes old."""
+    wall = NOW + set_by_s * SECOND
+
+    assert is_being_written(None, signature(**{"a.part": (1, 30)}), wall, NOW)
+    assert is_being_written(signature(a=(1, 1)), signature(a=(2, 1)), wall, NOW)
+    assert not is_being_written(None, signature(**{"a.part": (1, 61)}), wall, NOW)
+
+
+def test_the_clock_of_a_server_may_be_a_little_ahead() -> None:
+    assert is_being_written(signature(a=(1, -5)), signature(a=(2, -5)), NOW)
+    assert is_being_written(None, signature(**{"a.part": (1, -30)}), NOW)
