@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,51 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     broken = [f"{link}#{anchor}" for link, anchor in _links(page) if not _leads_somewhere(page, link, anchor)]
 
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_line_is_one(page: Path) -> None:
+    """A command, options and arguments that are there, in every block for a terminal. Nothing is run."""
+    assert [line for line in _command_lines(page.read_text()) if not _understood(line)] == []
+
+
+def test_a_command_line_that_is_none_is_found() -> None:
+    """An option, a command or an argument too many; what the page stands for, such as `ID`, is an argument."""
+    wrong = ["pumas-agent list --nope", "pumas-agent lsit", "pumas-agent status more", "pumas-agent register"]
+
+    assert [line for line in wrong if _understood(line)] == []
+    assert _understood("pumas-agent relocate ID NEW_PATH --plan")
+    assert list(_command_lines("```sh\n$ sudo pumas-agent list | cat  # all\n```\n")) == ["pumas-agent list"]
+
+
+def _command_lines(text: str) -> Iterator[str]:
+    """What is typed, without what stands before the name, a comment, and what follows a pipe."""
+    for block in re.findall(r"^```(?:console|sh)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", "").splitlines():
+            typed = re.match(r"(?:\$ )?(?:sudo |\S*/)?(?=pumas-agent )", line)
+            if typed:
+                yield re.split(r" +(?:#|\||&&|>|\d>)", line[typed.end() :])[0].strip()
+
+
+def _understood(line: str) -> bool:
+    command: click.Command = program
+    context = click.Context(command, info_name="pumas-agent")
+    words = shlex.split(line)[1:]
+    try:
+        while isinstance(command, click.Group):
+            _, words, _ = command.make_parser(context).parse_args(words)
+            if not words:
+                return True
+            command = command.commands[words.pop(0)]
+            context = click.Context(command, parent=context)
+        command.make_context(None, words, parent=context.parent)
+    except click.exceptions.Exit:
+        pass  # --help
+    except click.BadParameter as error:
+        return type(error) is click.BadParameter  # a file that is not here; a missing argument is a kind of it
+    except (click.UsageError, KeyError):
+        return False
+    return True
 
 
 def _links(page: Path) -> Iterator[tuple[str, str]]:
