@@ -1,8 +1,8 @@
 """Runs what a page of the documentation shows, as it stands, on a terminal of 80 columns, and compares what it says.
 
-Owns how a page is read. A block `console` with lines that begin with `$ ` is run, and the lines below a command are what it
-prints; a question is answered with yes. A block of another kind after "Save this as `NAME`:" is a file. A line of `…`
-stands for any lines, `…` in a line for any text. Blocks without `$ ` are for the reader alone.
+Owns how a page is read. A block `console` with lines that begin with `$ ` is run, and the lines below a command are
+what it prints; a question is answered with yes. A block of another kind after "Save this as `NAME`:" is a file. A line
+of `…` stands for any lines, `…` in a line for any text. Blocks without `$ ` are for the reader alone.
 """
 
 import fcntl
@@ -85,17 +85,19 @@ class Reader:
 
     def follow(self, page: Path) -> int:
         """Do all of it. Returns how many commands were run; fails with the first that says something else."""
-        count = 0
-        for step in steps(page.read_text()):
-            if isinstance(step, File):
-                (self._home / step.name).write_text(step.text)
-            elif step.text.endswith("pumas-agent run"):
-                self._start(step)
-                count += 1
-            else:
-                self._run(step)
-                count += 1
-        return count
+        todo = list(steps(page.read_text()))
+        for step in todo:
+            self.do(step)
+        return sum(isinstance(step, Command) for step in todo)
+
+    def do(self, step: File | Command) -> None:
+        """Write the file, or type the command; an agent goes on in a terminal of its own."""
+        if isinstance(step, File):
+            (self._home / step.name).write_text(step.text)
+        elif step.text.endswith("pumas-agent run"):
+            self._start(step)
+        else:
+            self._run(step)
 
     def stop(self) -> None:
         """Ctrl-C in the agents' terminals. They end well."""

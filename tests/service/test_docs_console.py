@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.console import Reader
+from pumas_agent.demo.bundles import BundleKind, write_bundle
+from tests.console import Command, Reader
 
 DOCS = Path(__file__).parents[2] / "docs"
 DIFFUSERS = '''
@@ -76,3 +77,20 @@ def test_the_tutorial_is_as_it_says(reader: MakeReader) -> None:
     beginner.stop()
 
     assert typed > 15
+
+
+def test_moving_a_collection_is_as_it_says(reader: MakeReader, short_tmp: Path) -> None:
+    """Without a pause, with a copy that was cut off, and after the fact; ids stay."""
+    old, new, spare = (short_tmp / name for name in ("old", "new", "spare"))
+    new.mkdir()
+    owner = reader(mnt_old=old, mnt_new=new, mnt_spare=spare)
+    owner.do(Command("pumas-agent run", "…\n"))
+    kinds = {"flux": BundleKind.FLUX, "sdxl": BundleKind.STABLE_DIFFUSION_XL, "tiny": BundleKind.STABLE_DIFFUSION}
+    for name, kind in kinds.items():
+        write_bundle(kind, old / "models" / name)
+        owner.do(Command(f"pumas-agent register /mnt/old/models/{name} --family acme", "…\n"))
+
+    typed = owner.follow(DOCS / "how-to" / "move-a-collection.md")
+    owner.stop()
+
+    assert typed > 10
