@@ -190,6 +190,20 @@ def _leads_somewhere(page: Path, link: str, anchor: str) -> bool:
     return anchor in {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in _headings(target.read_text())}
 
 
+def test_every_law_is_explained_and_held_by_tests_that_are_there() -> None:
+    """The same ten in the architecture and on their page; a test that stands beside another is in the same file."""
+    listed = re.findall(r"^\d+\. \*\*(.+?)\.\*\*", (DOCS / "explanation" / "architecture.md").read_text(), re.MULTILINE)
+    parts = re.split(r"^## \d+\. ", (DOCS / "explanation" / "laws.md").read_text(), flags=re.MULTILINE)[1:]
+
+    assert [part.partition("\n")[0] for part in parts] == listed
+    assert len(listed) == 10
+    for part in parts:
+        held = re.findall(r"`(?:(tests/\S+\.py)::)?(test_\w+)`", part)
+        files = [(ROOT / file).read_text() for file, _ in held if file]
+        assert files
+        assert [name for _, name in held if not any(re.search(rf"def {name}\b", text) for text in files)] == []
+
+
 @pytest.mark.parametrize("part", sorted(path.parent.name for path in ROOT.glob("pumas_agent/*/__init__.py")))
 def test_every_part_says_what_it_owns(part: str) -> None:
     """In a README.md of its folder (R14)."""
