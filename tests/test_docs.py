@@ -1,9 +1,12 @@
 """The documentation is whole: it names everything there is, nothing else, and its links lead somewhere."""
 
+import ast
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import click
@@ -13,14 +16,33 @@ from pumas_agent.bundles import FindingCode
 from pumas_agent.cli import BROKEN_PIPE, INTERRUPTED, USAGE
 from pumas_agent.cli.program import program
 from pumas_agent.contracts import errors
+from pumas_agent.contracts.doctor import CheckName
+from pumas_agent.contracts.events import Transition
 from pumas_agent.contracts.health import SEVERITIES, AlertCode
+from pumas_agent.contracts.mapping import SkipReason
 from pumas_agent.contracts.rpc import METHODS
+from pumas_agent.contracts.verification import DifferenceCode
 from pumas_agent.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+SOURCES = sorted((ROOT / "pumas_agent").rglob("*.py"))
+_EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
+_VARIABLES = (
+    "PUMAS_AGENT_",
+    "XDG_",
+    "HF_",
+    "HUGGINGFACE_",
+    "HOME",
+    "SUDO_",
+    "NOTIFY_",
+    "WATCHDOG_",
+    "LISTEN_",
+    "JOURNAL_",
+    "SYSTEMD_",
+)
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.PumasError)]
 
 
@@ -114,6 +136,79 @@ def test_every_finding_is_in_the_reference() -> None:
     assert listed == sorted(FindingCode)
 
 
+def test_every_event_of_the_log_is_in_the_reference() -> None:
+    """And the reference has no other."""
+    listed = [row[0] for row in _rows("log.md")]
+
+    assert sorted(listed) == sorted({*_logged(), *(f"alert.{transition}" for transition in Transition)})
+
+
+def _logged() -> Iterator[str]:
+    """The first text of each call that logs, `log.x("event", …)` or `say("event", …)`, and of a line made by hand."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and re.search(r"\blog\b|\b_log\b|^say$", ast.unparse(node.func)):
+                yield from (text for arg in node.args[:2] for text in _texts(arg) if _EVENT.fullmatch(text))
+            elif isinstance(node, ast.Dict):
+                keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
+                if {"event", "level", "timestamp"} <= set(keys):
+                    yield from _texts(node.values[keys.index("event")])
+
+
+def _texts(node: ast.expr) -> list[str]:
+    return [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+
+
+def test_every_variable_of_the_environment_is_in_the_reference() -> None:
+    """And the reference has no other. Those of settings follow a rule and stand there as a rule."""
+    read = {
+        text
+        for path in SOURCES
+        for text in re.findall(r"[\"'](_?[A-Z]+_[A-Z_]*[A-Z]|HOME)[\"']", path.read_text())
+        if text.removeprefix("_").startswith(_VARIABLES)
+    }
+    listed = {name for row in _rows("environment.md") for name in re.findall(r"\w+", row[0])}
+
+    assert listed == read
+
+
+def test_every_error_of_the_command_line_alone_is_in_the_reference() -> None:
+    """They are of no contract over the socket, so they have no row in the table of errors."""
+    codes = {
+        code
+        for path in (ROOT / "pumas_agent" / "cli").glob("*.py")
+        for code in re.findall(r"^    code = \"(\w+)\"$", path.read_text(), re.MULTILINE)
+    }
+    text = (REFERENCE / "exit-codes.md").read_text()
+
+    assert codes
+    assert {code for code in codes if f"`{code}` (" not in text} == set()
+
+
+def test_every_table_of_the_index_is_in_the_format() -> None:
+    """By name, or as one of the rule tables of the existing application, which the agent never writes."""
+    text = (REFERENCE / "on-disk-format.md").read_text()
+    scripts = "".join(path.read_text() for path in (ROOT / "pumas_agent/library/migrations").glob("*.sql"))
+    tables = set(re.findall(r"CREATE (?:VIRTUAL )?TABLE (?:IF NOT EXISTS )?(\w+)", scripts))
+
+    assert {table for table in tables if f"`{table}`" not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("search-and-check.md", DifferenceCode),
+        ("when-something-is-wrong.md", CheckName),
+        ("map-into-applications.md", SkipReason),
+    ],
+)
+def test_every_word_that_a_command_says_is_on_its_page(page: str, words: type[StrEnum]) -> None:
+    """With what it means, in a table of the guide."""
+    text = "".join(line for line in (DOCS / "how-to" / page).read_text().splitlines() if line.startswith("| `"))
+
+    assert [word for word in words if f"`{word}`" not in text] == []
+
+
 def test_every_page_is_on_the_map() -> None:
     """What docs/README.md does not lead to is not found by anyone."""
     led_to = {(DOCS / link).resolve() for link, _ in _links(DOCS / "README.md")}
@@ -129,6 +224,51 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_line_is_one(page: Path) -> None:
+    """A command, options and arguments that are there, in every block for a terminal. Nothing is run."""
+    assert [line for line in _command_lines(page.read_text()) if not _understood(line)] == []
+
+
+def test_a_command_line_that_is_none_is_found() -> None:
+    """An option, a command or an argument too many; what the page stands for, such as `ID`, is an argument."""
+    wrong = ["pumas-agent list --nope", "pumas-agent lsit", "pumas-agent status more", "pumas-agent register"]
+
+    assert [line for line in wrong if _understood(line)] == []
+    assert _understood("pumas-agent relocate ID NEW_PATH --plan")
+    assert list(_command_lines("```sh\n$ sudo pumas-agent list | cat  # all\n```\n")) == ["pumas-agent list"]
+
+
+def _command_lines(text: str) -> Iterator[str]:
+    """What is typed, without what stands before the name, a comment, and what follows a pipe."""
+    for block in re.findall(r"^```(?:console|sh)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", "").splitlines():
+            typed = re.match(r"(?:\$ )?(?:sudo |\S*/)?(?=pumas-agent )", line)
+            if typed:
+                yield re.split(r" +(?:#|\||&&|>|\d>)", line[typed.end() :])[0].strip()
+
+
+def _understood(line: str) -> bool:
+    command: click.Command = program
+    context = click.Context(command, info_name="pumas-agent")
+    words = shlex.split(line)[1:]
+    try:
+        while isinstance(command, click.Group):
+            _, words, _ = command.make_parser(context).parse_args(words)
+            if not words:
+                return True
+            command = command.commands[words.pop(0)]
+            context = click.Context(command, parent=context)
+        command.make_context(None, words, parent=context.parent)
+    except click.exceptions.Exit:
+        pass  # --help
+    except click.BadParameter as error:
+        return type(error) is click.BadParameter  # a file that is not here; a missing argument is a kind of it
+    except (click.UsageError, KeyError):
+        return False
+    return True
+
+
 def _links(page: Path) -> Iterator[tuple[str, str]]:
     """Relative links: the path, and the part of the page."""
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -142,6 +282,20 @@ def _leads_somewhere(page: Path, link: str, anchor: str) -> bool:
     if not anchor:
         return target.exists()
     return anchor in {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in _headings(target.read_text())}
+
+
+def test_every_law_is_explained_and_held_by_tests_that_are_there() -> None:
+    """The same ten in the architecture and on their page; a test that stands beside another is in the same file."""
+    listed = re.findall(r"^\d+\. \*\*(.+?)\.\*\*", (DOCS / "explanation" / "architecture.md").read_text(), re.MULTILINE)
+    parts = re.split(r"^## \d+\. ", (DOCS / "explanation" / "laws.md").read_text(), flags=re.MULTILINE)[1:]
+
+    assert [part.partition("\n")[0] for part in parts] == listed
+    assert len(listed) == 10
+    for part in parts:
+        held = re.findall(r"`(?:(tests/\S+\.py)::)?(test_\w+)`", part)
+        files = [(ROOT / file).read_text() for file, _ in held if file]
+        assert files
+        assert [name for _, name in held if not any(re.search(rf"def {name}\b", text) for text in files)] == []
 
 
 @pytest.mark.parametrize("part", sorted(path.parent.name for path in ROOT.glob("pumas_agent/*/__init__.py")))

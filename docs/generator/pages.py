@@ -8,6 +8,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from generator.metrics import metric_rows
 from generator.schemas import Schema, contract_errors
 from generator.typescript import type_of
 from pumas_agent.agent.reloading import AT_ONCE
@@ -101,6 +102,21 @@ else than it should. A **notice** is worth knowing, and the bundle is valid all 
     )
 
 
+def metrics_page() -> str:
+    """docs/reference/metrics.md"""
+    return _page(
+        [
+            _NOTICE,
+            "# Metrics",
+            """\
+What `pumas-agent metrics`, the method `agent.metrics` and the file of `health.metrics_file` say, in the text format of
+Prometheus. All families are always there; one that counts what does not exist, such as a hook, has 0 or no sample.
+Names and labels are only ever added. [How to collect them](../how-to/alerting.md#measure-it).""",
+            _table(("metric", "type", "labels", "meaning"), metric_rows()),
+        ]
+    )
+
+
 def settings_page() -> str:
     """docs/reference/settings.md"""
     parts = [
@@ -188,12 +204,28 @@ def _notes(schema: Schema) -> str:
 def _default(name: str, field: FieldInfo) -> str:
     if field.is_required():
         return _PLATFORM[name]
-    return "empty" if field.default == "" else f"`{field.default}`"
+    return "empty" if field.default == "" else f"`{_toml(field.default)}`"
+
+
+def _toml(value: object) -> str:
+    """A default as it is written in the file."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case dict() if not value:
+            return "{}"
+        case int() | float():
+            return str(value)
+    raise TypeError(value)
 
 
 def _allowed(field: FieldInfo, schema: Schema) -> str:
     if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
+        return ", ".join(f'`"{value}"`' for value in schema["enum"])
     low = [item.ge for item in field.metadata if isinstance(item, annotated_types.Ge)]
     high = [item.le for item in field.metadata if isinstance(item, annotated_types.Le)]
     bounds = [f"{bottom} to {top}" for bottom, top in zip(low, high, strict=True)]

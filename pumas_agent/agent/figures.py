@@ -69,7 +69,9 @@ def agent_metrics(
     return [
         Metric("pumas_agent_info", "The version, as a label.", samples=(({"version": status.version}, 1),)),
         metric("pumas_agent_uptime_seconds", "Seconds since the start.", round(time.monotonic() - started, 3)),
-        metric("pumas_agent_healthy", "1 when no alert stands.", int(status.healthy)),
+        metric(
+            "pumas_agent_healthy", "1 when nothing stands that somebody has to do something about.", int(status.healthy)
+        ),
         metric("pumas_agent_models", "Models in the library.", status.models),
         Metric(
             "pumas_agent_bundles",

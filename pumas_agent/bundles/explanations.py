@@ -49,7 +49,8 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "A component that the index names has no folder.", "Fetch the folder again, or put back what was moved."
     ),
     Code.COMPONENT_UNREADABLE: _fatal(
-        "A file or folder cannot be read.", "Give the user that runs pumas-agent the right to read it."
+        "A file or folder cannot be read.",
+        "Give the user that runs pumas-agent the right to read it, or mount its filesystem anew if that is what fails.",
     ),
     Code.PATH_ESCAPE: _fatal(
         "A name leads out of the bundle.", "Do not use this bundle before you know why it reaches out of its folder."

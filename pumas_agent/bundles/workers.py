@@ -195,14 +195,14 @@ class JudgePool:
             self._silent.add(root)
             raise AssetUnresponsive(
                 f"{root} did not answer within {self._stall_s:g} s",
-                hint="Check the filesystem that holds it: a network or external drive may have gone away.",
+                hint="check the filesystem that holds it: a network or external drive may have gone away",
             ) from error
         finally:
             patience.cancel()
             self._overdue.discard(turn)
             turn.give_back()
         if "error" in answer:
-            raise InternalError(f"judging {root} failed: {answer['error']}", hint="The log has the traceback.")
+            raise InternalError(f"judging {root} failed: {answer['error']}", hint="the log has the traceback")
         return Look.from_fields(answer["look"])
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pumas_agent.cli.completion import model_ids
-from pumas_agent.cli.output import json_option, print_json, printable
+from pumas_agent.cli.output import finding_line, json_option, print_json, printable
 from pumas_agent.cli.session import Session, given_path
 
 _SAME = {"proven": "the same bundle", "other": "ANOTHER bundle", "unknown": "not known to be the same"}
@@ -78,6 +78,11 @@ def _show(plans: list[dict[str, Any]]) -> None:
         if planned["findings"]:
             there += f", not valid: {planned['findings'][0]['message']}"
         click.echo(f"  {'REFUSED' if planned['refused'] else 'there':<7}  {printable(planned['refused'] or there)}")
+        if planned["refused"]:
+            for finding in planned["findings"][:1]:
+                click.echo(f"           {finding_line(finding)}")
+    if any(planned["refused"] and planned["findings"] for planned in plans):
+        click.echo("hint: complete what was copied; --force takes what is there although it is another bundle")
 
 
 def _ask(count: int) -> None:

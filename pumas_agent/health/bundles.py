@@ -1,5 +1,7 @@
 """Which alert the findings of a bundle amount to. Pure."""
 
+import errno
+import os
 from typing import Any
 
 from pumas_agent.contracts.bundles import AssetValidationError
@@ -19,6 +21,7 @@ BUNDLE_CODES = frozenset(
     }
 )
 _SHOWN = 20
+_NO_RIGHT = (os.strerror(errno.EACCES), os.strerror(errno.EPERM))
 
 
 def bundle_condition(path: str, findings: tuple[AssetValidationError, ...]) -> tuple[AlertCode, Condition] | None:
@@ -33,10 +36,16 @@ def bundle_condition(path: str, findings: tuple[AssetValidationError, ...]) -> t
         hint = "put the registered bundle back, or `pumas-agent accept` the one that is there now"
         return AlertCode.BUNDLE_REPLACED, Condition(path, evidence, hint)
     if codes <= {"component_unreadable"}:
-        hint = "let the agent's user read these paths (chmod, chown or an ACL)"
-        return AlertCode.BUNDLE_UNREADABLE, Condition(path, evidence, hint)
+        return AlertCode.BUNDLE_UNREADABLE, Condition(path, evidence, _unreadable_hint(findings))
     hint = "restore what the findings name, or download the bundle again; it recovers by itself"
     return AlertCode.BUNDLE_INCOMPLETE, Condition(path, evidence, hint)
+
+
+def _unreadable_hint(findings: tuple[AssetValidationError, ...]) -> str:
+    """Findings end with what the system said, and only one of its reasons is about rights."""
+    if any(finding.message.endswith(_NO_RIGHT) for finding in findings):
+        return "let the agent's user read these paths (chmod, chown or an ACL)"
+    return "the filesystem answers with an error: look at it with findmnt and dmesg, and mount it anew"
 
 
 def changed_condition(path: str) -> Condition:
@@ -77,7 +86,8 @@ def mass_condition(models: list[str], total: int) -> Condition:
     """The condition of a library of which a great part vanished together."""
     evidence = {"models": models[:_SHOWN], "models_total": len(models), "registered": total}
     hint = (
-        "find out what happened to these folders; nothing is done by itself until they are back or `pumas-agent thaw`"
+        "find out what happened to these folders; nothing is done by itself until they are back, are somewhere else for"
+        " good (`pumas-agent relocate --all OLD NEW`), or `pumas-agent thaw`"
     )
     return Condition(None, evidence, hint)
 

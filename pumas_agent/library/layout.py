@@ -158,7 +158,7 @@ class LibraryLayout:
     def _offline(self, why: str) -> LibraryOffline:
         return LibraryOffline(
             f"the library at {self.root} is not there: {why}",
-            hint="connect or mount its disk again; nothing is forgotten or written meanwhile."
+            hint="connect or mount its disk again; nothing is forgotten or written meanwhile"
             f" If only {INDEX_NAME} was removed, start the agent again: it makes the rows anew",
         )
 

@@ -317,6 +317,16 @@ def test_a_program_that_others_could_have_named_is_not_run(
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
+def test_every_figure_is_in_the_reference(agent: "AgentUnderTest") -> None:
+    """With its type, its labels and its meaning, and the reference has no other."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| .* \| (.+) \|$", page, re.MULTILINE)
+
+    said = parse(agent.client.call("agent.metrics")["text"])
+
+    assert rows == [(name, kind, meaning) for name, (kind, meaning, _) in said.items()]
+
+
 def test_the_figures_are_what_happened(agent: "AgentUnderTest", make_bundle: "MakeBundle", until: Until) -> None:
     """In the text format of Prometheus, which a strict reader takes; `status` has the same."""
     good, broken = agent.register(make_bundle("good")), agent.register(make_bundle("broken"))

@@ -399,6 +399,23 @@ class TestRelocation:
         assert "relocated 2 of 2" in done.stdout
         until(lambda: {agent.state(model_id) for model_id in ids} == {"valid"}, "all are valid")
 
+    def test_a_copy_that_was_cut_off_is_refused_and_the_plan_says_where(
+        self, agent: "AgentUnderTest", make_bundle: "MakeBundle", short_tmp: Path
+    ) -> None:
+        """Its identity is another one; what a person has to do is to complete it."""
+        root, copy = make_bundle(), short_tmp / "copy"
+        model_id = agent.register(root)
+        shutil.copytree(root, copy)
+        os.truncate(copy / "vae" / "diffusion_pytorch_model.safetensors", 20_000)
+        command = [sys.executable, "-m", "pumas_agent", "--socket", agent.socket, "relocate", model_id, copy, "--plan"]
+
+        planned = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=60)
+
+        assert planned.returncode == 1
+        assert "REFUSED" in planned.stdout
+        assert "weights_truncated vae/diffusion_pytorch_model.safetensors: " in planned.stdout
+        assert "hint: complete what was copied" in planned.stdout
+
 
 class Namespace:
     """The mount namespace of an agent, and a filesystem image that can be mounted in it."""

@@ -34,6 +34,27 @@ def test_findings_amount_to_one_alert(codes: list[str], alert: str) -> None:
     assert condition[1].hint
 
 
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("Permission denied", "chmod"),
+        ("Transport endpoint is not connected", "mount"),  # the program behind a FUSE mount died
+        ("Stale file handle", "mount"),  # the server of an NFS mount has another filesystem now
+        ("Input/output error", "mount"),
+    ],
+)
+def test_rights_are_advised_only_where_they_are_missing(reason: str, advice: str) -> None:
+    """A filesystem that answers with an error is not mended by `chmod`."""
+    finding = AssetValidationError(code="component_unreadable", message=f"/bundle cannot be read: {reason}")
+
+    condition = bundle_condition("/bundle", (finding,))
+
+    assert condition is not None
+    assert condition[0] == "bundle_unreadable"
+    assert advice in condition[1].hint
+    assert not ({"chmod", "mount"} - {advice}) & set(condition[1].hint.split())
+
+
 def test_no_finding_is_no_alert() -> None:
     """A bundle that is well, or of which nothing was found."""
     assert bundle_condition("/bundle", ()) is None
