@@ -50,7 +50,7 @@ def agent_metrics(
     started: float,
     watches_max: int | None,
     subscriptions: Subscriptions,
-    hook: AlertHook | None,
+    hook: AlertHook,
 ) -> list[Metric]:
     """Everything that is measured.
 
@@ -60,7 +60,7 @@ def agent_metrics(
         started: when the agent did, on the monotonic clock.
         watches_max: see `watch_limit`.
         subscriptions: of all clients.
-        hook: None when there is none.
+        hook: whoever is told of alerts by it.
     """
     standing = Counter((alert.code.value, alert.severity.value) for alert in status.alerts)
     bundles = {state: status.bundles.get(state, 0) for state in (*map(str, AssetValidationState), "unknown")}
@@ -110,12 +110,12 @@ def agent_metrics(
         ),
         metric("pumas_agent_watch_faults", "Roots that nothing covers.", len(status.watch_faults)),
         metric("pumas_agent_watch_overflows_total", "How often events were lost.", status.watch_overflows, "counter"),
-        metric("pumas_agent_hook_runs_total", "Runs of the hook.", hook.runs if hook else 0, "counter"),
-        metric("pumas_agent_hook_failures_total", "Runs that failed.", hook.failures if hook else 0, "counter"),
+        metric("pumas_agent_hook_runs_total", "Runs of the hook.", hook.runs, "counter"),
+        metric("pumas_agent_hook_failures_total", "Runs that failed.", hook.failures, "counter"),
         metric(
             "pumas_agent_hook_dropped_total",
             "Changes of alerts that the hook was not run for.",
-            hook.dropped if hook else 0,
+            hook.dropped,
             "counter",
         ),
         metric(
@@ -123,4 +123,10 @@ def agent_metrics(
         ),
         metric("pumas_agent_open_fds", "File descriptors that are open.", status.open_fds),
         metric("pumas_agent_cpu_seconds_total", "Processor time of the agent.", status.cpu_seconds, "counter"),
+        metric(
+            "pumas_agent_wakeups_total",
+            "How often a thread of the agent went on after it had waited.",
+            resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw,
+            "counter",
+        ),
     ]

@@ -87,6 +87,7 @@ def make_damped(clock: Clock) -> Callable[..., AlertBook]:
             lambda _code, _model, _since: None,
             visible_after_s=visible_after_s,
             later=clock.later,
+            clock=lambda: clock.now,
             flaps=FlapCounter(lambda: clock.now),
         )
 
@@ -316,6 +317,30 @@ def test_what_stands_long_enough_is_raised_as_it_is_then(
 
     assert told(lines) == ["raised", "cleared"]
     assert lines()[0]["evidence"] == {"n": 2}
+
+
+def test_what_waits_is_raised_by_the_new_time(
+    make_damped: Callable[..., AlertBook], clock: Clock, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """A retune counts from when the condition was found: at once when that is long enough by now, and once only."""
+    book = make_damped(visible_after_s=5.0)
+    book.observe("m", BUNDLE_CODES, found({}))
+    clock.pass_by(3)
+
+    book.retune(8.0)
+    clock.pass_by(4.9)
+    assert lines() == []
+    clock.pass_by(0.1)
+    assert told(lines) == ["raised"]
+    book.observe("n", BUNDLE_CODES, found({}))
+    clock.pass_by(2)
+    book.retune(2.0)
+    assert told(lines) == ["raised", "raised"]
+    clock.pass_by(100)
+    assert len(lines()) == 2
+    book.retune(0.0)
+    book.observe("o", BUNDLE_CODES, found({}))
+    assert len(lines()) == 3
 
 
 def test_a_closed_book_is_not_woken(

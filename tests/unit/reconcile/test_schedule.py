@@ -125,3 +125,16 @@ async def test_an_action_may_be_called_at_once_as_well(schedule: Schedule) -> No
     await until(lambda: bool(called))
 
     assert called == ["at once"]
+
+
+async def test_an_action_can_be_given_up(schedule: Schedule) -> None:
+    """It is called no more; giving up what there is not does nothing."""
+    called: list[str] = []
+    schedule.every("given up", EVERY_S, lambda: called.append("given up"))
+    schedule.every("kept", EVERY_S, lambda: called.append("kept"))
+
+    schedule.no_more("given up")
+    schedule.no_more("given up")
+    await until(lambda: called.count("kept") > 2)
+
+    assert "given up" not in called
