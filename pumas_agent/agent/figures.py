@@ -3,6 +3,7 @@
 import resource
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ def agent_metrics(
     watches_max: int | None,
     subscriptions: Subscriptions,
     hook: AlertHook,
+    judging: Mapping[str, int],
 ) -> list[Metric]:
     """Everything that is measured.
 
@@ -61,6 +63,7 @@ def agent_metrics(
         watches_max: see `watch_limit`.
         subscriptions: of all clients.
         hook: whoever is told of alerts by it.
+        judging: the processes that judge bundles, by what they do.
     """
     standing = Counter((alert.code.value, alert.severity.value) for alert in status.alerts)
     bundles = {state: status.bundles.get(state, 0) for state in (*map(str, AssetValidationState), "unknown")}
@@ -93,6 +96,11 @@ def agent_metrics(
             round(reconciler.last_duration_s, 6),
         ),
         metric("pumas_agent_queue_length", "Scopes waiting to be looked at, or being looked at.", status.queue),
+        Metric(
+            "pumas_agent_judging_processes",
+            "Processes that judge bundles, by what they do.",
+            samples=[({"state": state}, count) for state, count in judging.items()],
+        ),
         Metric(
             "pumas_agent_lookups_total",
             "Lookups of what may be executed, by what became of them.",

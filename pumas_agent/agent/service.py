@@ -102,7 +102,7 @@ class Agent:
                 Library.open, settings.library.root, "agent", socket=settings.socket.path, given_up=given_up
             )
         self._stopping.append(lambda: asyncio.to_thread(self.library.close))
-        judges = JudgePool(Policy.from_fields(settings.bundles.model_dump()))
+        judges = self._judges = JudgePool(Policy.from_fields(settings.bundles.model_dump()))
         self._stopping.append(judges.close)
         watch = settings.watch
         self.queue = ReconcileQueue(
@@ -229,6 +229,7 @@ class Agent:
             watches_max=limit,
             subscriptions=self._subscriptions,
             hook=self._outlets.hook,
+            judging=self._judges.processes(),
         )
         return MetricsReport(text=exposition(measured))
 
