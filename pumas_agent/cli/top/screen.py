@@ -189,7 +189,7 @@ def _flowing(pairs: Sequence[tuple[str, str, str]], width: int) -> Iterator[Text
 
 
 def _wrong(one: Wrong) -> Text:
-    text = Text(one.severity, _STYLES.get(one.severity, ""))
+    text = Text().append(one.severity, _STYLES.get(one.severity, ""))
     text.append(f" {one.what}", "bold").append(f" {one.since} " if one.since else " ", "dim").append(one.about)
     if one.hint:
         text.append(f"\n  -> {one.hint}", "dim")
