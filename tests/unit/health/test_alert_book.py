@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -392,3 +393,15 @@ def test_the_journal_keeps_so_many_and_says_what_it_does_not() -> None:
 
     assert (journal.sequence, journal.after(1), journal.position(journal.cursor(1))) == (4, None, None)
     assert [event.sequence for event in journal.after(2) or ()] == [3, 4]
+
+
+@pytest.mark.parametrize("code", list(AlertCode))
+def test_every_line_leads_to_the_runbook_of_its_code(
+    make_book: MakeBook, lines: Callable[[], list[dict[str, Any]]], code: AlertCode
+) -> None:
+    """A page of this project, and a part of it: `tests/test_docs.py` looks at what stands there."""
+    make_book({}).observe("m", (code,), {code: Condition("/bundle", {}, "do it")})
+
+    page, _, part = lines()[0]["doc"].partition("#")
+    assert part == code
+    assert f"\n## {part}\n" in (Path(__file__).parents[3] / page).read_text()
