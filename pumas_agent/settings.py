@@ -273,6 +273,10 @@ class Settings(Contract):
         self._files.update(files)
         return self
 
+    def files(self) -> Mapping[str, Path]:
+        """Which file said which setting; one that none said is not in it."""
+        return dict(self._files)
+
     def file_of(self, name: str) -> Path | None:
         """The file that said a setting, such as `health.on_alert`; None when none did."""
         return self._files.get(name)

@@ -75,6 +75,18 @@ def test_every_alert_is_in_the_reference() -> None:
     assert _page_headings("alerts.md")[1:] == list(listed)
 
 
+@pytest.mark.parametrize("code", list(AlertCode))
+def test_every_alert_has_a_runbook(code: AlertCode) -> None:
+    """What it means, what its evidence is, what to check, what to do, and how it ends; the log's `doc` leads there."""
+    text = (REFERENCE / "alerts.md").read_text()
+    (runbook,) = re.findall(rf"^## {code}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    meaning, *points = re.split(r"^- \*\*(\w+):\*\* ", runbook, flags=re.MULTILINE)
+
+    assert len(meaning.split()) > 5
+    assert points[::2] == ["Evidence", "Check", "Do", "Clears"]
+    assert all(words.strip() for words in points[1::2])
+
+
 def test_every_setting_is_in_the_reference() -> None:
     """And the reference has no other."""
     settings = [

@@ -1866,6 +1866,7 @@ export type ErrorCode =
   | "metadata_corrupt"
   | "link_registry_corrupt"
   | "config_invalid"
+  | "extra_not_installed"
   | "agent_not_running"
   | "agent_unreachable";
 

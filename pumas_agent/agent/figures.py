@@ -3,6 +3,7 @@
 import resource
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ def agent_metrics(
     started: float,
     watches_max: int | None,
     subscriptions: Subscriptions,
-    hook: AlertHook | None,
+    hook: AlertHook,
+    judging: Mapping[str, int],
 ) -> list[Metric]:
     """Everything that is measured.
 
@@ -60,7 +62,8 @@ def agent_metrics(
         started: when the agent did, on the monotonic clock.
         watches_max: see `watch_limit`.
         subscriptions: of all clients.
-        hook: None when there is none.
+        hook: whoever is told of alerts by it.
+        judging: the processes that judge bundles, by what they do.
     """
     standing = Counter((alert.code.value, alert.severity.value) for alert in status.alerts)
     bundles = {state: status.bundles.get(state, 0) for state in (*map(str, AssetValidationState), "unknown")}
@@ -96,6 +99,11 @@ def agent_metrics(
         ),
         metric("pumas_agent_queue_length", "Scopes waiting to be looked at, or being looked at.", status.queue),
         Metric(
+            "pumas_agent_judging_processes",
+            "Processes that judge bundles, by what they do.",
+            samples=[({"state": state}, count) for state, count in judging.items()],
+        ),
+        Metric(
             "pumas_agent_lookups_total",
             "Lookups of what may be executed, by what became of them.",
             "counter",
@@ -112,12 +120,12 @@ def agent_metrics(
         ),
         metric("pumas_agent_watch_faults", "Roots that nothing covers.", len(status.watch_faults)),
         metric("pumas_agent_watch_overflows_total", "How often events were lost.", status.watch_overflows, "counter"),
-        metric("pumas_agent_hook_runs_total", "Runs of the hook.", hook.runs if hook else 0, "counter"),
-        metric("pumas_agent_hook_failures_total", "Runs that failed.", hook.failures if hook else 0, "counter"),
+        metric("pumas_agent_hook_runs_total", "Runs of the hook.", hook.runs, "counter"),
+        metric("pumas_agent_hook_failures_total", "Runs that failed.", hook.failures, "counter"),
         metric(
             "pumas_agent_hook_dropped_total",
             "Changes of alerts that the hook was not run for.",
-            hook.dropped if hook else 0,
+            hook.dropped,
             "counter",
         ),
         metric(
@@ -125,4 +133,10 @@ def agent_metrics(
         ),
         metric("pumas_agent_open_fds", "File descriptors that are open.", status.open_fds),
         metric("pumas_agent_cpu_seconds_total", "Processor time of the agent.", status.cpu_seconds, "counter"),
+        metric(
+            "pumas_agent_wakeups_total",
+            "How often a thread of the agent went on after it had waited.",
+            resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw,
+            "counter",
+        ),
     ]

@@ -11,8 +11,7 @@ AT_ONCE = (
     "watch.max_delay_ms",
     "bundles.search_roots",
     "bundles.auto_relocate",
-    "health.mass_disappearance_share",
-    "health.mass_disappearance_min",
+    "health.",
     "feed.",
     "paths.map",
     "log.level",
@@ -50,4 +49,7 @@ def reload(old: Settings, new: Settings) -> Reload:
                 changed.append(name)
             else:
                 restart.append(name)
-    return Reload(Settings.model_validate(held), tuple(changed), tuple(restart))
+    # Who said a value goes with it: that decides whether the program that it names is run.
+    origins = {name: file for name, file in new.files().items() if name not in restart}
+    origins |= {name: file for name, file in old.files().items() if name in restart}
+    return Reload(Settings.model_validate(held).told_in(origins), tuple(changed), tuple(restart))

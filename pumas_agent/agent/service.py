@@ -16,6 +16,7 @@ from pumas_agent import __version__
 from pumas_agent.agent.assembly import absence_policy, assemble, external_roots
 from pumas_agent.agent.figures import agent_metrics, resources, watch_limit
 from pumas_agent.agent.housekeeping import Housekeeping
+from pumas_agent.agent.outlets import Outlets
 from pumas_agent.agent.reloading import reload
 from pumas_agent.agent.supervision import PartsWatchdog, status_line
 from pumas_agent.bundles import JudgePool, Policy
@@ -29,15 +30,13 @@ from pumas_agent.contracts.timestamps import utc_now
 from pumas_agent.health import (
     LIBRARY,
     WATCH_CODES,
-    AlertHook,
     Notifier,
     config_condition,
     configure_logs,
-    distrust,
     lost_condition,
     watch_conditions,
 )
-from pumas_agent.health.metrics import METRICS_EVERY_S, exposition, write_textfile
+from pumas_agent.health.metrics import exposition
 from pumas_agent.library import Library
 from pumas_agent.mounts import Mounts, mounts
 from pumas_agent.path_map import PathMap
@@ -79,8 +78,6 @@ class Agent:
         self._socket_path = settings.socket.path if inherited is None else inherited.path
         self._started_at = utc_now()
         self._started = time.monotonic()
-        self._hook: AlertHook | None = None
-        self._file_fault: str | None = None
         self._stopping: list[Callable[[], Any]] = []
         self._watched: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._beside: dict[str, tuple[str, ...]] = {}
@@ -106,7 +103,7 @@ class Agent:
                 Library.open, settings.library.root, "agent", socket=settings.socket.path, given_up=given_up
             )
         self._stopping.append(lambda: asyncio.to_thread(self.library.close))
-        judges = JudgePool(Policy.from_fields(settings.bundles.model_dump()))
+        judges = self._judges = JudgePool(Policy.from_fields(settings.bundles.model_dump()))
         self._stopping.append(judges.close)
         watch = settings.watch
         self.queue = ReconcileQueue(
@@ -135,7 +132,9 @@ class Agent:
         )
         self.parts.alerts.observe(LIBRARY, (AlertCode.CONFIG_INVALID,), {})  # it started with what is there now
         self._stopping.append(self.parts.alerts.close)
-        self._start_hook()
+        self._outlets = Outlets(self.parts.alerts.journal, self.metrics)
+        self._stopping.append(self._outlets.stop)
+        await self._outlets.tell(settings)
         self._stopping.append(self.parts.absences.stop)
         self._housekeeping = Housekeeping(
             self.parts,
@@ -150,12 +149,11 @@ class Agent:
         await asyncio.to_thread(self._watch_library)
         self._stopping.append(lambda: asyncio.to_thread(self.watcher.stop))
         self.queue.mark_dirty(ALL_MODELS, "start")
-        schedule = Schedule()
+        schedule = self._schedule = Schedule()
         schedule.every("full reconcile", watch.full_reconcile_s, lambda: self.queue.mark_dirty(ALL_MODELS, "schedule"))
         schedule.every("identity sweep", watch.identity_poll_s, self._sweep)
         schedule.every("feed pruning", _FEED_PRUNING_S, self._prune_feed, at_once=True)
-        if settings.health.metrics_file:
-            schedule.every("metrics file", METRICS_EVERY_S, self._write_metrics, at_once=True)
+        await self._outlets.write(settings, schedule)
         schedule.start()
         self._stopping.append(schedule.stop)
         self._stopping.append(PartsWatchdog(self._notifier, self.library, self.watcher, schedule).stop)
@@ -210,6 +208,9 @@ class Agent:
             self.parts.absences.retune(absence_policy(settings))
             self.parts.finder.retune(settings.bundles.search_roots)
             self.parts.resolver.retune(PathMap.of(settings.paths.map))
+            self.parts.alerts.retune(settings.health.visible_after_ms / 1000)
+            await self._outlets.tell(settings)
+            await self._outlets.write(settings, self._schedule)
             self._housekeeping.retune(adopts=settings.library.adopt, trash_days=settings.library.trash_days)
             say = log.warning if done.restart else log.info
             say("config.reloaded", changed=list(done.changed), restart_needed=list(done.restart))
@@ -221,21 +222,6 @@ class Agent:
         if self._notifier.is_heard:
             self._notifier.status(status_line(self._bundle_states(), self.parts.alerts.standing()))
 
-    def _start_hook(self) -> None:
-        """Run the operator's program at alerts, unless others could have named it."""
-        argv = self._settings.health.on_alert
-        if not argv:
-            return
-        config = self._settings.file_of("health.on_alert")
-        if config is not None and (reason := distrust(config)) is not None:
-            self._faults.append(f"health.on_alert is not run: {reason}")
-            log.warning("hook.refused", reason=reason, hint=f"chmod go-w {config} and its folder, then restart")
-            return
-        hook = self._hook = AlertHook(argv)
-        hook.start()
-        self.parts.alerts.journal.listen(hook.offer)
-        self._stopping.append(lambda: asyncio.to_thread(hook.stop))
-
     async def metrics(self) -> MetricsReport:
         """What is measured now."""
         limit = await asyncio.to_thread(watch_limit, self._settings.watch.max_watches)
@@ -245,21 +231,10 @@ class Agent:
             started=self._started,
             watches_max=limit,
             subscriptions=self._subscriptions,
-            hook=self._hook,
+            hook=self._outlets.hook,
+            judging=self._judges.processes(),
         )
         return MetricsReport(text=exposition(measured))
-
-    async def _write_metrics(self) -> None:
-        """Write the file for node_exporter; a failure is said once."""
-        path, report = Path(self._settings.health.metrics_file), await self.metrics()
-        try:
-            await asyncio.to_thread(write_textfile, path, report.text)
-        except OSError as error:
-            reason = f"{path}: {error.strerror}"
-            log.log(10 if reason == self._file_fault else 30, "metrics.not_written", reason=reason)
-            self._file_fault = reason
-        else:
-            self._file_fault = None
 
     async def stop(self) -> None:
         """Stop in the opposite order: no new work, finish the commit in hand, close."""
@@ -430,7 +405,7 @@ class Agent:
             roots=external_roots(self.library),
             agent=AgentFacts(
                 alerts=self.parts.alerts.standing(),
-                faults=tuple(self._faults),
+                faults=(*self._faults, *self._outlets.faults()),
                 cover=self.watcher.cover(),
                 unwatched=self.watcher.unwatched(),
                 limit_reached=self.watcher.limit_reached,
@@ -477,7 +452,7 @@ class Agent:
             cpu_seconds=used.cpu_seconds,
             faults=(
                 *self._faults,
-                *([f"metrics are not written: {self._file_fault}"] if self._file_fault else ()),
+                *self._outlets.faults(),
                 *(
                     f"verdict on {name} not committed: {why.message}"
                     for name, why in self.parts.refresher.records.uncommitted.items()

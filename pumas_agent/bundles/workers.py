@@ -205,6 +205,10 @@ class JudgePool:
             raise InternalError(f"judging {root} failed: {answer['error']}", hint="the log has the traceback")
         return Look.from_fields(answer["look"])
 
+    def processes(self) -> dict[str, int]:
+        """How many there are, those that work and those that wait for work."""
+        return {"busy": len(self._workers) - len(self._idle), "idle": len(self._idle)}
+
     async def close(self) -> None:
         """End all processes; requests that wait or run get an InternalError. Returns when none is left."""
         if self._closed:

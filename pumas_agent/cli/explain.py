@@ -39,7 +39,7 @@ def explain(session: Session, what: str, *, as_json: bool) -> int:
     if as_json:
         print_json("explain", told)
     else:
-        _print_model(stdout(), told)
+        print_explanation(stdout(), told)
     return 0 if told["healthy"] else 1
 
 
@@ -57,7 +57,8 @@ def _explain_path(session: Session, what: str, *, as_json: bool) -> int:
     return 0 if told["valid"] else 1
 
 
-def _print_model(console: "Console", told: Mapping[str, Any]) -> None:
+def print_explanation(console: "Console", told: Mapping[str, Any]) -> None:
+    """Why a model is in the state it is in, as `explain_model` gives it."""
     _print_line(console, printable(told["model_id"]), told["state"] or ("healthy" if told["healthy"] else "unhealthy"))
     _print_line(console, f"  {printable(told['summary'])}")
     record, place, watching = told["record"], told["place"] or {}, told["watching"]

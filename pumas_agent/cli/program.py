@@ -38,6 +38,7 @@ from pumas_agent.cli.session import Session
 from pumas_agent.cli.show import show
 from pumas_agent.cli.status import status
 from pumas_agent.cli.thaw import thaw
+from pumas_agent.cli.top import top
 from pumas_agent.cli.unregister import unregister
 from pumas_agent.cli.validate import validate
 from pumas_agent.cli.verify import verify
@@ -112,5 +113,6 @@ for command in (
     completion,
     events,
     metrics,
+    top,
 ):
     program.add_command(command)

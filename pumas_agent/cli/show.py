@@ -1,10 +1,16 @@
 """`pumas-agent show`: one model whole."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from pumas_agent.cli.completion import model_ids
 from pumas_agent.cli.output import json_option, print_fields, print_findings, print_json, stdout
 from pumas_agent.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _FIELDS = {
     "id": "id",
@@ -32,7 +38,12 @@ def show(session: Session, model_id: str, *, as_json: bool) -> int:
     if as_json:
         print_json("show", model)
         return 0
-    console = stdout()
+    print_model(stdout(), model)
+    return 0
+
+
+def print_model(console: "Console", model: Mapping[str, Any]) -> None:
+    """A model with what is wrong with it, as `get_model` gives it."""
     print_fields(console, ((name, model[key]) for name, key in _FIELDS.items()))
     print_findings(console, "findings", model["validation_errors"])
     print_findings(console, "notices", model["validation_notices"])
@@ -41,4 +52,3 @@ def show(session: Session, model_id: str, *, as_json: bool) -> int:
         for found in model["metadata_findings"]
     ]
     print_findings(console, "metadata.json", unreadable)
-    return 0

@@ -358,6 +358,13 @@ class SettingsInvalid(PumasError):
     exit_code = 78
 
 
+class ExtraNotInstalled(PumasError):
+    """A command needs a package that an optional extra brings."""
+
+    code = "extra_not_installed"
+    exit_code = 2
+
+
 class AgentNotRunning(PumasError):
     """Nothing listens on the socket."""
 

@@ -5,8 +5,10 @@ comes and goes is said a few times, then counted until it holds still (`evidence
 and keeps nothing itself: since when a condition stands is handed to whoever remembers it.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -44,6 +46,7 @@ class _Waiting:
 
     condition: Condition
     since: str
+    began: float
     timer: Cancellable
 
 
@@ -67,6 +70,7 @@ class AlertBook:
         *,
         visible_after_s: float = 0.0,
         later: Later = on_the_loop,
+        clock: Callable[[], float] = time.monotonic,
         flaps: FlapCounter | None = None,
     ) -> None:
         """Make a book.
@@ -76,12 +80,14 @@ class AlertBook:
             remember: called with a code, a model id ("" for the library) and since when; None when it is over.
             visible_after_s: how long a condition has to stand before it is raised.
             later: calls something once, after seconds.
+            clock: monotonic time.
             flaps: counts how often alerts are raised.
         """
         self._remembered = dict(remembered)
         self._remember = remember
         self._visible_after_s = visible_after_s
         self._later = later
+        self._clock = clock
         self._flaps = flaps or FlapCounter()
         self._standing: dict[_Key, Alert] = {}
         self._waiting: dict[_Key, _Waiting] = {}
@@ -107,6 +113,17 @@ class AlertBook:
                 self._standing[key] = _alert(key, condition, standing.since)
                 self._say(Transition.UPDATED, self._standing[key])
 
+    def retune(self, visible_after_s: float) -> None:
+        """Let a condition stand so long from now on before it is raised, also those that stand and were not raised."""
+        self._visible_after_s = visible_after_s
+        for key, waiting in tuple(self._waiting.items()):
+            waiting.timer.cancel()
+            left = visible_after_s - (self._clock() - waiting.began)
+            if left <= 0:
+                self._is_due(key)
+            else:
+                waiting.timer = self._later(left, partial(self._is_due, key))
+
     def _raise_when_due(self, key: _Key, condition: Condition) -> None:
         remembered = (key[0].value, key[1]) in self._remembered
         if not self._visible_after_s or remembered:  # what stood before the restart has stood long enough
@@ -115,7 +132,7 @@ class AlertBook:
             waiting.condition = condition
         else:
             timer = self._later(self._visible_after_s, lambda: self._is_due(key))
-            self._waiting[key] = _Waiting(condition, utc_now(), timer)
+            self._waiting[key] = _Waiting(condition, utc_now(), self._clock(), timer)
 
     def _is_due(self, key: _Key) -> None:
         waiting = self._waiting.pop(key)

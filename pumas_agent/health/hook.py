@@ -14,7 +14,7 @@ import signal
 import stat
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -51,8 +51,8 @@ def distrust(config: Path) -> str | None:
 class AlertHook:
     """Runs `argv` with each event, as one line of JSON on its standard input. Any thread may offer."""
 
-    def __init__(self, argv: Iterable[str], *, limit_s: float = LIMIT_S, line_length: int = LINE_LENGTH) -> None:
-        """Make one; `start` begins."""
+    def __init__(self, argv: Iterable[str] = (), *, limit_s: float = LIMIT_S, line_length: int = LINE_LENGTH) -> None:
+        """Make one; `start` begins. Without a program nothing is run, until `retune` names one."""
         self._argv = tuple(argv)
         self._limit_s = limit_s
         self._line: queue.Queue[AlertEvent | None] = queue.Queue(line_length)
@@ -67,8 +67,23 @@ class AlertHook:
         """Begin to run what is offered."""
         self._thread.start()
 
+    def retune(self, argv: Iterable[str]) -> None:
+        """Run this program from now on, also for what waits in the line; empty: none, and what waits is forgotten.
+
+        A run that is going on is left alone. Not for several threads at once.
+        """
+        self._argv = tuple(argv)
+        if not self._argv:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._line.get_nowait()
+        if self._argv and self._thread.ident is None:  # whoever wants none pays for no thread
+            self.start()
+
     def offer(self, event: AlertEvent) -> None:
         """Put one in the line; dropped, counted and logged when the line is full."""
+        if not self._argv:
+            return
         try:
             self._line.put_nowait(event)
         except queue.Full:
@@ -85,17 +100,19 @@ class AlertHook:
 
     def _work(self) -> None:
         while (event := self._line.get()) is not None and not self._stopping.is_set():
+            if not (argv := self._argv):
+                continue
             self.runs += 1
-            reason = self._run(event)
+            reason = self._run(argv, event)
             if reason is not None and not self._stopping.is_set():
                 self.failures += 1
-                log.warning("hook.failed", program=self._argv[0], code=event.alert.code.value, reason=reason)
+                log.warning("hook.failed", program=argv[0], code=event.alert.code.value, reason=reason)
 
-    def _run(self, event: AlertEvent) -> str | None:
+    def _run(self, argv: Sequence[str], event: AlertEvent) -> str | None:
         """Run the program once; why that failed."""
         try:
             process = subprocess.Popen(  # noqa: S603  the operator's own program, from a file only the operator writes
-                self._argv,
+                argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -12,14 +12,17 @@ from typing import Any, Literal, TextIO, cast
 import structlog
 
 from pumas_agent.contracts.timestamps import utc_now
+from pumas_agent.health.priorities import add_priority, is_journal, with_priority
 
 
 def configure_logs(level: str, form: Literal["auto", "json", "console"], stream: TextIO | None = None) -> None:
     """Send the log to a stream (standard output when null), in the given form; `auto` is `console` on a terminal.
 
-    Text from disk may hold bytes that are no UTF-8 or control characters: both forms escape them.
+    Text from disk may hold bytes that are no UTF-8 or control characters: both forms escape them. In the journal of
+    systemd each line has its priority.
     """
     stream = sys.stdout if stream is None else stream
+    journal = is_journal(stream, os.environ)
     console = form == "console" or (form == "auto" and stream.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
@@ -34,9 +37,12 @@ def configure_logs(level: str, form: Literal["auto", "json", "console"], stream:
             structlog.processors.format_exc_info,
             *([_printable] if console else []),
             renderer,
+            *([add_priority] if journal else []),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Output(stream, as_json=not console))),
+        logger_factory=structlog.WriteLoggerFactory(
+            file=cast("TextIO", _Output(stream, as_json=not console, journal=journal))
+        ),
         cache_logger_on_first_use=False,
     )
     # What our libraries say through the standard library: only what matters, in the same form.
@@ -46,9 +52,10 @@ def configure_logs(level: str, form: Literal["auto", "json", "console"], stream:
 class _Output(io.TextIOBase):
     """Where the lines go. A reader that went away or stands still, or a full disk, costs lines of the log alone."""
 
-    def __init__(self, stream: TextIO, *, as_json: bool) -> None:
+    def __init__(self, stream: TextIO, *, as_json: bool, journal: bool) -> None:
         self._stream = stream
         self._as_json = as_json
+        self._journal = journal
         self._lost = 0
         self._room: select.poll | None = None
         with contextlib.suppress(OSError):  # a stream in memory has no descriptor, and always has room
@@ -76,7 +83,8 @@ class _Output(io.TextIOBase):
     def _note(self, lost: int) -> str:
         """The line that stands for those that were lost. The logger is not asked for it: it is in the middle of one."""
         fields = {"count": lost, "event": "log.lines_lost", "level": "warning", "timestamp": utc_now()}
-        return f"{_ascii_json(fields) if self._as_json else f'log.lines_lost count={lost}'}\n"
+        line = _ascii_json(fields) if self._as_json else f"log.lines_lost count={lost}"
+        return f"{with_priority(line, 'warning') if self._journal else line}\n"
 
 
 def _ascii_json(fields: Any, **options: Any) -> str:

@@ -82,6 +82,11 @@ class Schedule:
         first = {"next_run_time": datetime.now(UTC)} if at_once else {}
         self._scheduler.add_job(_logged, _Every(seconds), (name, action), id=name, replace_existing=True, **first)
 
+    def no_more(self, name: str) -> None:
+        """Call an action no more, when it is called at all; one that runs now ends by itself."""
+        if self._scheduler.get_job(name) is not None:
+            self._scheduler.remove_job(name)
+
     def start(self) -> None:
         """Begin, on the running event loop."""
         self._scheduler.start()

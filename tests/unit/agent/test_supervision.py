@@ -49,6 +49,9 @@ def _settings(**sections: dict[str, Any]) -> Settings:
         ("bundles", "auto_relocate", True, True),
         ("bundles", "depth", "structure", False),
         ("health", "mass_disappearance_share", 0.1, True),
+        ("health", "visible_after_ms", 5, True),
+        ("health", "on_alert", ("/bin/true",), True),
+        ("health", "metrics_file", "/x.prom", True),
         ("feed", "keep_days", 1, True),
         ("mapping", "config_dir", "/m", False),
         ("log", "level", "debug", True),
@@ -64,6 +67,19 @@ def test_a_setting_holds_at_once_or_is_named(section: str, key: str, value: obje
     name = (f"{section}.{key}",)
     assert (done.changed, done.restart) == ((name, ()) if at_once else ((), name))
     assert done.settings == (new if at_once else old)
+
+
+def test_who_said_a_setting_goes_with_its_value(tmp_path: Path) -> None:
+    """Of what holds only after a restart, it is still the one who said the old value."""
+    said = tmp_path / "a.toml"
+    said.write_text('[health]\non_alert = ["/bin/true"]\n[socket]\ngroup = "render"\n')
+    new = load_settings(said, {"HOME": "/h"}, {})
+
+    done = reload(_settings(), new)
+    again = reload(done.settings, _settings())
+
+    assert (done.settings.file_of("health.on_alert"), done.settings.file_of("socket.group")) == (said, None)
+    assert again.settings.files() == {}
 
 
 def test_the_same_settings_change_nothing() -> None:

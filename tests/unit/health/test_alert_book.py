@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,7 @@ def make_damped(clock: Clock) -> Callable[..., AlertBook]:
             lambda _code, _model, _since: None,
             visible_after_s=visible_after_s,
             later=clock.later,
+            clock=lambda: clock.now,
             flaps=FlapCounter(lambda: clock.now),
         )
 
@@ -318,6 +320,30 @@ def test_what_stands_long_enough_is_raised_as_it_is_then(
     assert lines()[0]["evidence"] == {"n": 2}
 
 
+def test_what_waits_is_raised_by_the_new_time(
+    make_damped: Callable[..., AlertBook], clock: Clock, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """A retune counts from when the condition was found: at once when that is long enough by now, and once only."""
+    book = make_damped(visible_after_s=5.0)
+    book.observe("m", BUNDLE_CODES, found({}))
+    clock.pass_by(3)
+
+    book.retune(8.0)
+    clock.pass_by(4.9)
+    assert lines() == []
+    clock.pass_by(0.1)
+    assert told(lines) == ["raised"]
+    book.observe("n", BUNDLE_CODES, found({}))
+    clock.pass_by(2)
+    book.retune(2.0)
+    assert told(lines) == ["raised", "raised"]
+    clock.pass_by(100)
+    assert len(lines()) == 2
+    book.retune(0.0)
+    book.observe("o", BUNDLE_CODES, found({}))
+    assert len(lines()) == 3
+
+
 def test_a_closed_book_is_not_woken(
     make_damped: Callable[..., AlertBook], clock: Clock, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
@@ -367,3 +393,15 @@ def test_the_journal_keeps_so_many_and_says_what_it_does_not() -> None:
 
     assert (journal.sequence, journal.after(1), journal.position(journal.cursor(1))) == (4, None, None)
     assert [event.sequence for event in journal.after(2) or ()] == [3, 4]
+
+
+@pytest.mark.parametrize("code", list(AlertCode))
+def test_every_line_leads_to_the_runbook_of_its_code(
+    make_book: MakeBook, lines: Callable[[], list[dict[str, Any]]], code: AlertCode
+) -> None:
+    """A page of this project, and a part of it: `tests/test_docs.py` looks at what stands there."""
+    make_book({}).observe("m", (code,), {code: Condition("/bundle", {}, "do it")})
+
+    page, _, part = lines()[0]["doc"].partition("#")
+    assert part == code
+    assert f"\n## {part}\n" in (Path(__file__).parents[3] / page).read_text()

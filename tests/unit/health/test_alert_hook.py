@@ -199,6 +199,40 @@ def test_the_line_is_of_limited_length(make_hook: MakeHook, tmp_path: Path) -> N
     assert [line["log_level"] for line in said if line["event"] == "hook.dropped"] == ["warning", "debug", "debug"]
 
 
+def test_without_a_program_nothing_is_run_and_nothing_waits(make_hook: MakeHook, tmp_path: Path) -> None:
+    """What is in the line when the program is taken away is forgotten; a new one reads what comes then."""
+    go_on, begun, told = tmp_path / "go-on", tmp_path / "begun", tmp_path / "told"
+    program = (
+        "import pathlib, sys, time; open(sys.argv[2], 'w')\n"
+        "while not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)"
+    )
+    hook = make_hook(program, go_on, begun)
+    hook.offer(event(1))
+    wait(begun.exists)
+    hook.offer(event(2))
+
+    hook.retune(())
+    hook.offer(event(3))
+    hook.retune([sys.executable, "-c", APPEND, str(told)])
+    hook.offer(event(4))
+    go_on.touch()
+    wait(lambda: lines(told))
+
+    assert json.loads(lines(told)[0])["sequence"] == 4
+    assert (hook.runs, hook.failures, hook.dropped) == (2, 0, 0)
+
+
+def test_who_wants_no_program_pays_for_no_thread() -> None:
+    before = threading.active_count()
+    hook = AlertHook()
+    hook.offer(event())
+    hook.retune(())
+    hook.stop()
+
+    assert threading.active_count() == before
+    assert hook.runs == 0
+
+
 def test_stopping_ends_the_run_that_is_going_on(make_hook: MakeHook, tmp_path: Path) -> None:
     """The agent does not wait for it to end by itself."""
     begun = tmp_path / "begun"

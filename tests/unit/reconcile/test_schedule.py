@@ -191,3 +191,16 @@ async def test_a_clock_that_is_set_back_again_and_again_stops_nothing(wall: Wall
         wall.offset_s -= 3600
         seen = len(often)
         await until(lambda seen=seen: len(often) >= seen + 3)  # type: ignore[misc]
+
+
+async def test_an_action_can_be_given_up(schedule: Schedule) -> None:
+    """It is called no more; giving up what there is not does nothing."""
+    called: list[str] = []
+    schedule.every("given up", EVERY_S, lambda: called.append("given up"))
+    schedule.every("kept", EVERY_S, lambda: called.append("kept"))
+
+    schedule.no_more("given up")
+    schedule.no_more("given up")
+    await until(lambda: called.count("kept") > 2)
+
+    assert "given up" not in called
