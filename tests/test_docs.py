@@ -262,7 +262,7 @@ def _command_lines(text: str) -> Iterator[str]:
 
 def _understood(line: str) -> bool:
     command: click.Command = program
-    context = click.Context(command, info_name="pumas-agent")
+    context = click.Context(command, info_name="pumas-agent", **command.context_settings)
     words = shlex.split(line)[1:]
     try:
         while isinstance(command, click.Group):
