@@ -149,6 +149,19 @@ async def test_a_stall_is_asset_unresponsive(bundle: Path) -> None:
         assert (await judges.judge(bundle)).report.is_valid
 
 
+async def test_an_answer_that_came_while_we_stood_still_is_taken(bundle: Path) -> None:
+    """The agent was stopped for longer than a look may take, its worker was not: no filesystem is silent."""
+    async with pool(stall_s=1.0) as judges:
+        worker = await stopped_worker(judges, bundle)
+        asked = asyncio.create_task(judges.judge(bundle))
+        await asyncio.sleep(0.05)
+
+        worker.resume()
+        time.sleep(1.5)  # noqa: ASYNC251 - it is the loop that has to stand still
+
+        assert (await asked).report.is_valid
+
+
 async def test_a_stall_keeps_nobody_else_waiting(bundle: Path) -> None:
     """A process that waits for its disk longer than the patience gives its turn to the next request."""
     async with pool(patience_s=0.05) as judges:
