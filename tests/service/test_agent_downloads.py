@@ -50,6 +50,7 @@ def test_a_download_is_no_alarm_and_ends_in_one_verdict(
     heard = len(agent.lines)
 
     with _downloading(part):
+        until(part.exists, "the download has begun")
         weights.unlink()
         until(lambda: agent.state(TINY) == "degraded", "the record does not say valid")
         size = part.stat().st_size
