@@ -2,6 +2,7 @@
 
 import ast
 import json
+import plistlib
 import re
 import shlex
 import tomllib
@@ -15,6 +16,7 @@ import pytest
 from pumas_agent.bundles import FindingCode
 from pumas_agent.cli import BROKEN_PIPE, INTERRUPTED, USAGE
 from pumas_agent.cli.program import program
+from pumas_agent.cli.service_files import launchd_plist
 from pumas_agent.contracts import errors
 from pumas_agent.contracts.doctor import CheckName
 from pumas_agent.contracts.events import Transition
@@ -183,6 +185,15 @@ def test_every_error_of_the_command_line_alone_is_in_the_reference() -> None:
 
     assert codes
     assert {code for code in codes if f"`{code}` (" not in text} == set()
+
+
+def test_every_line_of_the_plist_is_explained() -> None:
+    """In the guide: the file itself has no room for a reason. That the units have one is tested with them."""
+    text = (DOCS / "how-to" / "run-as-a-service.md").read_text()
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", text, re.MULTILINE)
+    keys = plistlib.loads(launchd_plist(["/bin/pumas-agent", "run"], Path("/log")).encode())
+
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} >= set(keys)
 
 
 def test_every_table_of_the_index_is_in_the_format() -> None:
