@@ -10,7 +10,7 @@ from pumas_agent.cli.output import counted, json_option, print_json, printable, 
 from pumas_agent.cli.session import Session
 
 
-@click.command()
+@click.command(short_help="Delete a model; an external bundle is only unregistered.")
 @click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--plan", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--no-trash", is_flag=True, help="Remove the files for good instead of moving them to the trash folder.")

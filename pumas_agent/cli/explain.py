@@ -18,7 +18,7 @@ _PATH_STARTS = ("/", "./", "../", "~")
 _SHOWN_FILES = 20
 
 
-@click.command()
+@click.command(short_help="Say why a model is in the state it is in, rule by rule.")
 @click.argument("what", metavar="ID|PATH", shell_complete=model_ids)
 @json_option
 @click.pass_obj
