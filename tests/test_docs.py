@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+from pumas_agent import client
 from pumas_agent.bundles import FindingCode
 from pumas_agent.cli import BROKEN_PIPE, INTERRUPTED, USAGE
 from pumas_agent.cli.program import program
@@ -194,6 +195,15 @@ def test_every_line_of_the_plist_is_explained() -> None:
     keys = plistlib.loads(launchd_plist(["/bin/pumas-agent", "run"], Path("/log")).encode())
 
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} >= set(keys)
+
+
+def test_every_public_name_of_the_client_is_in_the_reference() -> None:
+    """With the methods of its classes, and the reference has no other."""
+    names = set(client.__all__)
+    for kind in (client.AgentClient, client.AsyncAgentClient):
+        names |= {f"{kind.__name__}.{name}" for name in vars(kind) if not name.startswith("_")}
+
+    assert set(_page_headings("python-client.md")[1:]) == names
 
 
 def test_every_table_of_the_index_is_in_the_format() -> None:
