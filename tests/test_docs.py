@@ -237,6 +237,16 @@ def test_every_page_is_on_the_map() -> None:
     assert {page for page in PAGES if page.is_relative_to(DOCS)} - {DOCS / "README.md"} <= led_to
 
 
+def test_the_map_goes_from_learning_to_deciding() -> None:
+    """Learn, do, look up, understand; then the decisions, by their numbers."""
+    folders = [link.partition("/")[0] for link, _ in _links(DOCS / "README.md") if link.endswith(".md")]
+    decisions = [link for link, _ in _links(DOCS / "README.md") if link.startswith("adr/")]
+
+    assert list(dict.fromkeys(folders)) == ["tutorial", "how-to", "reference", "explanation", "adr"]
+    assert folders == sorted(folders, key=list(dict.fromkeys(folders)).index)
+    assert decisions == sorted(decisions)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(page: Path) -> None:
     """To a file or folder that is there and, where it names a part of a page, to a heading of it."""
