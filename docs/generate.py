@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from generator.man import man_page
-from generator.pages import cli_page, errors_page, findings_page, metrics_page, rpc_page, settings_page
+from generator.pages import cli_page, client_page, errors_page, findings_page, metrics_page, rpc_page, settings_page
 from generator.schemas import all_schemas, as_text
 from generator.typescript import declarations
 
@@ -33,6 +33,7 @@ def generated() -> dict[Path, str]:
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "findings.md": findings_page(),
         REFERENCE / "metrics.md": metrics_page(),
+        REFERENCE / "python-client.md": client_page(),
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "cli.md": cli_page(),
         MANUAL: man_page(),

@@ -448,9 +448,11 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[_Giv
             f"the configuration file {path} does not exist", hint="correct --config or PUMAS_AGENT_CONFIG"
         ) from None
     except OSError as error:
-        raise SettingsInvalid(f"the configuration file {path} cannot be read: {error.strerror}") from error
+        raise SettingsInvalid(
+            f"the configuration file {path} cannot be read: {error.strerror}", hint="let the agent's user read it"
+        ) from error
     except ValueError as error:  # not UTF-8, or not TOML: the message has the place
-        raise SettingsInvalid(f"{path} is no TOML: {error}") from error
+        raise SettingsInvalid(f"{path} is no TOML: {error}", hint="correct that line: `key = value`") from error
     for section, content in document.items():
         if not isinstance(content, dict) or not content:
             _check_name(str(path), section)

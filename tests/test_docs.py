@@ -2,6 +2,7 @@
 
 import ast
 import json
+import plistlib
 import re
 import shlex
 import tomllib
@@ -12,9 +13,11 @@ from pathlib import Path
 import click
 import pytest
 
+from pumas_agent import client
 from pumas_agent.bundles import FindingCode
 from pumas_agent.cli import BROKEN_PIPE, INTERRUPTED, USAGE
 from pumas_agent.cli.program import program
+from pumas_agent.cli.service_files import launchd_plist
 from pumas_agent.contracts import errors
 from pumas_agent.contracts.doctor import CheckName
 from pumas_agent.contracts.events import Transition
@@ -197,6 +200,24 @@ def test_every_error_of_the_command_line_alone_is_in_the_reference() -> None:
     assert {code for code in codes if f"`{code}` (" not in text} == set()
 
 
+def test_every_line_of_the_plist_is_explained() -> None:
+    """In the guide: the file itself has no room for a reason. That the units have one is tested with them."""
+    text = (DOCS / "how-to" / "run-as-a-service.md").read_text()
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", text, re.MULTILINE)
+    keys = plistlib.loads(launchd_plist(["/bin/pumas-agent", "run"], Path("/log")).encode())
+
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} >= set(keys)
+
+
+def test_every_public_name_of_the_client_is_in_the_reference() -> None:
+    """With the methods of its classes, and the reference has no other."""
+    names = set(client.__all__)
+    for kind in (client.AgentClient, client.AsyncAgentClient):
+        names |= {f"{kind.__name__}.{name}" for name in vars(kind) if not name.startswith("_")}
+
+    assert set(_page_headings("python-client.md")[1:]) == names
+
+
 def test_every_table_of_the_index_is_in_the_format() -> None:
     """By name, or as one of the rule tables of the existing application, which the agent never writes."""
     text = (REFERENCE / "on-disk-format.md").read_text()
@@ -226,6 +247,16 @@ def test_every_page_is_on_the_map() -> None:
     led_to = {(DOCS / link).resolve() for link, _ in _links(DOCS / "README.md")}
 
     assert {page for page in PAGES if page.is_relative_to(DOCS)} - {DOCS / "README.md"} <= led_to
+
+
+def test_the_map_goes_from_learning_to_deciding() -> None:
+    """Learn, do, look up, understand; then the decisions, by their numbers."""
+    folders = [link.partition("/")[0] for link, _ in _links(DOCS / "README.md") if link.endswith(".md")]
+    decisions = [link for link, _ in _links(DOCS / "README.md") if link.startswith("adr/")]
+
+    assert list(dict.fromkeys(folders)) == ["tutorial", "how-to", "reference", "explanation", "adr"]
+    assert folders == sorted(folders, key=list(dict.fromkeys(folders)).index)
+    assert decisions == sorted(decisions)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

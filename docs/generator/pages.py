@@ -8,6 +8,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from generator.client import client_parts
 from generator.metrics import metric_rows
 from generator.schemas import Schema, contract_errors
 from generator.typescript import type_of
@@ -98,6 +99,22 @@ else than it should. A **notice** is worth knowing, and the bundle is valid all 
 `validate` and in the `notices` of a descriptor. [What valid means](../explanation/what-valid-means.md) has the reasons.
 `missing_entry_path` is said of a record, not of a bundle: it names no path at all.""",
             _table(("code", "kind", "meaning", "what to do"), sorted(rows)),
+        ]
+    )
+
+
+def client_page() -> str:
+    """docs/reference/python-client.md"""
+    return _page(
+        [
+            _NOTICE,
+            "# Python client",
+            """\
+What `pumas_agent.client` has for a runtime. It is installed with the package, imports none of the agent's parts but the
+contracts, and needs no diffusers (`load_pipeline` does, when it is called). How it is used:
+[use it from a runtime](../how-to/use-from-a-runtime.md). What the methods of the socket take and give is in
+[methods](rpc.md); errors are classes of `pumas_agent.contracts.errors` ([errors](errors.md)).""",
+            *client_parts(),
         ]
     )
 

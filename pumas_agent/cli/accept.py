@@ -9,7 +9,7 @@ from pumas_agent.cli.output import json_option, print_json, printable
 from pumas_agent.cli.session import Session
 
 
-@click.command()
+@click.command(short_help="Take what stands at the path for the registered bundle.")
 @click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

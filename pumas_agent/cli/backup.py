@@ -9,7 +9,7 @@ from pumas_agent.cli.output import json_option, print_fields, print_json, printa
 from pumas_agent.cli.session import Session, given_path
 
 
-@click.command()
+@click.command(short_help="Copy the index to a file, also while an agent runs.")
 @click.argument("target", metavar="FILE", type=click.Path(readable=False))
 @json_option
 @click.pass_obj

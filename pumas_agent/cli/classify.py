@@ -8,7 +8,7 @@ from pumas_agent.cli.output import json_option, print_fields, print_findings, pr
 from pumas_agent.cli.session import Session, given_path
 
 
-@click.command()
+@click.command(short_help="Say what a path is to an import.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @json_option
 @click.pass_obj

@@ -24,7 +24,7 @@ _MOST = 1000
 _RC = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/pumas-agent.fish"}
 
 
-@click.command()
+@click.command(short_help="Print the script that completes commands and ids.")
 @click.argument("shell", type=click.Choice(tuple(_RC)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> int:

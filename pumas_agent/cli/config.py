@@ -17,7 +17,7 @@ def config() -> None:
     """Show the settings and where each comes from, or check a file."""
 
 
-@config.command()
+@config.command(short_help="Show each setting, its value, and who gave it.")
 @json_option
 @click.pass_obj
 def show(session: Session, *, as_json: bool) -> int:
@@ -36,11 +36,11 @@ def show(session: Session, *, as_json: bool) -> int:
     console = stdout()
     console.out(f"file  {printable(path)}{'' if path.is_file() else '  (there is none)'}")
     rows = [(one.name, json.dumps(one.value, ensure_ascii=False), _told(one.source, one.origin)) for one in settings]
-    print_table(console, ("SETTING", "VALUE", "FROM"), rows, narrow=3)
+    print_table(console, ("SETTING", "VALUE", "FROM"), rows, narrow=3, whole=(1, 2))  # a path is folded, a name never
     return 0
 
 
-@config.command()
+@config.command(short_help="Check a configuration before it is used.")
 @click.argument("file", required=False)
 @json_option
 @click.pass_obj

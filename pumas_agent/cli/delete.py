@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from pumas_agent.cli.completion import model_ids
-from pumas_agent.cli.output import json_option, print_json, printable, size
+from pumas_agent.cli.output import counted, json_option, print_json, printable, size
 from pumas_agent.cli.session import Session
 
 
-@click.command()
+@click.command(short_help="Delete a model; an external bundle is only unregistered.")
 @click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--plan", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--no-trash", is_flag=True, help="Remove the files for good instead of moving them to the trash folder.")
@@ -51,8 +51,6 @@ def _sentence(planned: dict[str, Any], *, no_trash: bool) -> str:
         what, where = printable(planned["model_id"]), printable(planned["source_path"])
         return f"{what} is forgotten; every file under {where} stays."
     where = "are removed for good" if no_trash else "go to the library's trash folder"
-    links = f" and {planned['links']} links of it in applications are removed" if planned["links"] else ""
-    return (
-        f"{planned['files']} files of {printable(planned['model_id'])} ({size(planned['size_bytes'])}) {where}:"
-        f" {printable(planned['path'])}{links}"
-    )
+    links = f"; removed with it in applications: {counted(planned['links'], 'link')}" if planned["links"] else ""
+    files = f"{counted(planned['files'], 'file')} of {printable(planned['model_id'])} ({size(planned['size_bytes'])})"
+    return f"{files} {where}: {printable(planned['path'])}{links}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumas_agent.cli.completion import model_ids
-from pumas_agent.cli.output import json_option, print_fields, print_json, print_table, printable, stdout
+from pumas_agent.cli.output import counted, json_option, print_fields, print_json, print_table, printable, stdout
 from pumas_agent.cli.session import Session
 from pumas_agent.contracts.errors import InvalidParams
 
@@ -131,7 +131,10 @@ def audit(session: Session, *, as_json: bool) -> int:
     if as_json:
         print_json("deps-audit", report)
     else:
-        click.echo(f"{report['bindings']} bindings of {report['models']} models; {len(report['issues'])} issues")
+        click.echo(
+            f"{counted(report['bindings'], 'binding')} of {counted(report['models'], 'model')};"
+            f" {counted(len(report['issues']), 'issue')}"
+        )
         _print_issues(report["issues"])
     return 1 if report["issues"] else 0
 
@@ -183,9 +186,9 @@ def _profile_in(file: Path) -> dict[str, Any]:
             text = opened.read(_MOST_BYTES + 1)
         document = json.loads(text) if len(text) <= _MOST_BYTES else None
     except OSError as error:
-        raise InvalidParams(f"cannot read {file}: {error.strerror}") from None
+        raise InvalidParams(f"cannot read {file}: {error.strerror}", hint="check the path of the file") from None
     except (ValueError, RecursionError) as error:
-        raise InvalidParams(f"{file} is not JSON: {error}") from None
+        raise InvalidParams(f"{file} is not JSON: {error}", hint=_SHAPE) from None
     if not isinstance(document, dict):
         raise InvalidParams(f"{file} holds no JSON object of at most {_MOST_BYTES} bytes", hint=_SHAPE)
     if unknown := sorted(document.keys() - _KEYS):

@@ -16,7 +16,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _WORST_FIRST = ("fail", "warn", "ok")
 
 
-@click.command()
+@click.command(short_help="Examine machine, library and agent; say what mends it.")
 @json_option
 @click.pass_obj
 def doctor(session: Session, *, as_json: bool) -> int:

@@ -15,7 +15,7 @@ _INTERRUPTED = 130
 _FEED = "model-library-updates:"
 
 
-@click.command()
+@click.command(short_help="Show alerts and changes of models, as they come with -f.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("--since", "cursor", metavar="CURSOR", help="Begin after this position, instead of with what is there.")
 @click.option("--topic", "topics", type=click.Choice(_TOPICS), multiple=True, help="Only this one.  [default: both]")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumas_agent.cli.completion import model_ids
-from pumas_agent.cli.output import json_option, print_fields, print_json, print_table, printable, size, stdout
+from pumas_agent.cli.output import counted, json_option, print_fields, print_json, print_table, printable, size, stdout
 from pumas_agent.cli.session import Session, given_path
 from pumas_agent.contracts.errors import AgentNotRunning, LibraryUnavailable, ModelNotFound
 
@@ -18,7 +18,7 @@ _PATH_STARTS = ("/", "./", "../", "~")
 _SHOWN_FILES = 20
 
 
-@click.command()
+@click.command(short_help="Say why a model is in the state it is in, rule by rule.")
 @click.argument("what", metavar="ID|PATH", shell_complete=model_ids)
 @json_option
 @click.pass_obj
@@ -99,7 +99,7 @@ def _print_bundle(console: "Console", bundle: Mapping[str, Any]) -> None:
         wrong = len(component["findings"])
         state = component["state"] if component["state"] != "present" else f"{wrong} wrong" if wrong else "ok"
         weights = component["weights"]
-        holds = f", {len(weights['files'])} weight files, {size(weights['size_bytes'])}" if weights else ""
+        holds = f", {counted(len(weights['files']), 'weight file')}, {size(weights['size_bytes'])}" if weights else ""
         what = f"{component['source_library']}.{component['class_name']}"
         _print_line(console, printable(f"  {component['name']}: {state}, {what}{holds}"))
         _print_findings(console, component["findings"], "      ")

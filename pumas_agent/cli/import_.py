@@ -85,7 +85,7 @@ def _hint(result: dict[str, Any]) -> None:
         click.echo("hint: `pumas-agent classify` shows what lies there", err=True)
 
 
-@click.command()
+@click.command(short_help="Make models of folders in the library without a record.")
 @json_option
 @click.pass_obj
 def adopt(session: Session, *, as_json: bool) -> int:

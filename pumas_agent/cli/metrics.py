@@ -6,7 +6,7 @@ from pumas_agent.cli.output import json_option, print_json
 from pumas_agent.cli.session import Session
 
 
-@click.command()
+@click.command(short_help="Print the metrics of the agent, for Prometheus.")
 @json_option
 @click.pass_obj
 def metrics(session: Session, *, as_json: bool) -> int:

@@ -119,6 +119,11 @@ def finding_line(finding: Mapping[str, Any]) -> str:
     return f"{printable(finding.get('code'))}{where}: {printable(finding.get('message'))}"
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 root`, `2 roots`, `2 watches`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def size(count: int) -> str:
     """Bytes as people say them, in the units disks are sold in."""
     if count < _KILO:

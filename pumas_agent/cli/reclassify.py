@@ -10,7 +10,7 @@ from pumas_agent.cli.output import json_option, print_json, printable, size
 from pumas_agent.cli.session import Session
 
 
-@click.command()
+@click.command(short_help="File a model of the library's own under another id.")
 @click.argument("model_id", metavar="ID", shell_complete=model_ids)
 @click.option("--type", "model_type", help="Its type or task.  [default: told from the files]")
 @click.option("--family", help="Another family.")

@@ -26,7 +26,10 @@ _PAGE = 1000
 def relocate(
     session: Session, what: str, where: str, *, everything: bool, force: bool, plan: bool, yes: bool, as_json: bool
 ) -> int:
-    """Say where a registered bundle is now. Its id and everything attached to it stay; no file of it is touched."""
+    """Say where a registered bundle is now. Its id and everything attached to it stay; no file of it is touched.
+
+    What is there has to be the same bundle, by its content. Exits 1 when one of them is refused.
+    """
     moves = _below(session, what, where) if everything else {what: str(given_path(where))}
     plans = [_call(session, model_id, path, force=force, apply=False) for model_id, path in moves.items()]
     possible = [planned for planned in plans if planned["refused"] is None]

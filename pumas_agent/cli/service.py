@@ -96,7 +96,7 @@ def print_(session: Session, /, *, executable: str | None, as_json: bool, **whic
     return 0
 
 
-@service.command()
+@service.command(short_help="Write the files, and say how to start the service.")
 @_which_service
 @click.option("--executable", metavar="PATH", help="The program; else the one that runs now.")
 @click.option("--force", is_flag=True, help="Overwrite a file that was not written here, or was changed since.")

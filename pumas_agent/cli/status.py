@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pumas_agent.cli.output import json_option, print_fields, print_json, print_table, printable, stdout
+from pumas_agent.cli.output import counted, json_option, print_fields, print_json, print_table, printable, stdout
 from pumas_agent.cli.session import Session
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield "last reconcile", f"{state['last_reconcile_at']}, {scope}, {last['duration_ms']:.0f} ms"
     yield "queue", state["queue"]
     yield "watching", _watching(state)
-    yield "socket", f"{state['socket']}, {state['connections']} connections"
+    yield "socket", f"{state['socket']}, {counted(state['connections'], 'connection')}"
     yield "agent", f"version {state['version']}, pid {state['pid']}, since {state['started_at']}"
     yield "memory", f"{state['rss_bytes'] / 2**20:.0f} MiB"
     if "cpu_seconds" in state:  # an agent of an older version does not say
@@ -61,11 +61,11 @@ def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _watching(state: Mapping[str, Any]) -> str:
-    said = f"{state['watched_roots']} roots, {state['watch_backend']}"
+    said = f"{counted(state['watched_roots'], 'root')}, {state['watch_backend']}"
     if state["watches"]:
-        said += f", {state['watches']} watches"
+        said += f", {counted(state['watches'], 'watch', 'watches')}"
     if state["polled_roots"]:
         said += f"; {state['polled_roots']} compared at intervals ({state['poll_cost']:.1%} of a processor)"
     if state["watch_overflows"]:
-        said += f"; events were lost {state['watch_overflows']} times, and everything was looked at"
+        said += f"; events were lost {counted(state['watch_overflows'], 'time')}, and everything was looked at"
     return said

@@ -6,7 +6,7 @@ from pumas_agent.cli.output import json_option, print_json
 from pumas_agent.cli.session import Session
 
 
-@click.command()
+@click.command(short_help="Act again on bundles that vanished together.")
 @json_option
 @click.pass_obj
 def thaw(session: Session, *, as_json: bool) -> int:

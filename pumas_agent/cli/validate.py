@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FORMATS = ("text", "json", "github")
 
 
-@click.command()
+@click.command(short_help="Judge bundles where they lie, without an agent.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False), metavar="PATH...")
 @click.option("--variant", help="Judge the weights of this variant, as fp16; by default those that load.")
 @click.option(

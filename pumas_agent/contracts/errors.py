@@ -23,12 +23,16 @@ class PumasError(Exception):
     code: ClassVar[str] = "internal_error"
     rpc_code: ClassVar[int] = -32603
     exit_code: ClassVar[int] = 2
+    usual_hint: ClassVar[str | None] = None
+    """The hint of an error that was raised without one."""
 
     def __init__(self, message: str, *, hint: str | None = None, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = self.usual_hint if hint is None else hint
         self.data: dict[str, Any] = dict(data or {})
+        if self.hint:
+            self.add_note(f"hint: {self.hint}")  # what a program shows that does not catch it
 
     def to_data(self) -> dict[str, Any]:
         """`error.data` of the JSON-RPC answer: always a `code`, a `hint` where there is one."""
@@ -185,6 +189,7 @@ class ModelNotFound(PumasError):
 
     code = "model_not_found"
     rpc_code = -32002
+    usual_hint = "`pumas-agent list` shows the ids of all models"
 
 
 class ImportFailed(PumasError):

@@ -54,7 +54,8 @@ def load_rules(folder: Path | None, app_id: str, version: str) -> Rules:
     ]
     if not found:
         raise MappingConfigMissing(
-            f"no mapping configuration for {app_id} {version} in {folder or 'any folder'}", hint=_HINT
+            f"no mapping configuration for {app_id} {version} in {folder or 'any folder'}",
+            hint=f"write one into {app_id}_any_default.json there; {_HINT}",
         )
     found.sort(key=lambda item: item[:2])
     rules: dict[str, tuple[MappingRule, ...]] = {}

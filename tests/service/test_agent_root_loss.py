@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -633,6 +634,44 @@ class TestMounts:
             program.send_signal(signal.SIGCONT)
             program.kill()
             program.communicate()
+
+    def test_a_network_disk_fails_in_every_way_it_can(
+        self, start: "StartAgent", make_bundle: "MakeBundle", until: Until, short_tmp: Path
+    ) -> None:
+        """Its program dies: not a matter of rights. It is unmounted: offline. It comes back elsewhere: followed."""
+        agent = start(within=UNSHARED, PUMAS_AGENT_WATCH__POLL_INTERVAL_S="0.2")
+        source, inside = make_bundle(parent=short_tmp / "source").parent, Namespace(agent, short_tmp)
+        for name in ("nas", "other"):
+            (short_tmp / name).mkdir()
+        with fuse(agent, source, short_tmp / "nas") as program:
+            agent.register(short_tmp / "nas" / "tiny")
+            agent.settled()
+
+            program.kill()
+            until(lambda: agent.alerts() == {("bundle_unreadable", TINY)}, "it answers with an error")
+        assert "mount it anew" in agent.client.call("agent.health")["alerts"][0]["hint"]
+        assert agent.refusal(TINY) is not None
+
+        inside.unmount(short_tmp / "nas")
+        until(lambda: agent.alerts() == {("bundle_offline", None)}, "it is offline")
+
+        with fuse(agent, source, short_tmp / "other"):
+            assert_well_again(agent, until, short_tmp / "other" / "tiny")
+            inside.unmount(short_tmp / "other")
+
+
+@contextmanager
+def fuse(agent: "AgentUnderTest", source: Path, point: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A folder as a FUSE filesystem at a point in the agent's mounts; the program behind it."""
+    command = [sys.executable, FUSE, source, point, agent.pid]
+    program = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "mounted\n"
+        yield program
+    finally:
+        program.kill()
+        program.communicate()
 
 
 def test_the_time_it_takes(agent: "AgentUnderTest", make_bundle: "MakeBundle") -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pumas_agent.demo.snapshot import snapshot
+from pumas_agent.settings import explain_settings
 
 if TYPE_CHECKING:
     from tests.service.conftest import AgentUnderTest, MakeBundle
@@ -155,3 +156,12 @@ def test_what_is_wrong_comes_first_in_doctor(shown: Shown) -> None:
 
     assert states == sorted(states, key=("FAIL", "WARN", "OK").index)
     assert states[0] == "FAIL"
+
+
+def test_the_name_of_a_setting_is_in_one_piece() -> None:
+    """On a small terminal it is the value that is folded: names are copied into a file."""
+    drawn = plain(on_terminal([sys.executable, "-m", "pumas_agent", "config", "show"], 80))
+
+    names = {one.name for one in explain_settings(None, {}, {})}
+    assert {line.split()[0] for line in drawn.splitlines() if line.strip()} >= names
+    assert max(map(len, drawn.splitlines()[1:])) <= 80

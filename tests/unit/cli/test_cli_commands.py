@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from pumas_agent.cli import main
+from pumas_agent.cli.program import program
 from pumas_agent.contracts.rpc import METHODS
 
 StartAgent = Callable[[Mapping[str, Mapping[str, Any]]], list[dict[str, Any]]]
@@ -355,3 +357,15 @@ def test_a_terminal_gets_a_table_that_fits(start_agent: StartAgent, environ: dic
     assert ("\x1b[33mdegraded" in shown) == coloured
     assert "1 of 9 models; --offset 1 shows more" in shown
     assert "UPDATED" not in shown
+
+
+def test_a_list_of_commands_fits_on_a_screen() -> None:
+    """Of 80 columns: what a command is for is not cut off. A command with a long help says it in a `short_help`."""
+
+    def cut(group: click.Group) -> list[str]:
+        room = 80 - 2 - 6 - max(map(len, group.commands))
+        parts = [name for part in group.commands.values() if isinstance(part, click.Group) for name in cut(part)]
+        short = {name: part.get_short_help_str(room) for name, part in group.commands.items()}
+        return [name for name, text in short.items() if text.endswith("...")] + parts
+
+    assert cut(program) == []

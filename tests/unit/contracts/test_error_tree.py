@@ -1,5 +1,7 @@
 """Errors: stable codes, and the same error on both sides of the socket."""
 
+import traceback
+
 import pytest
 
 from pumas_agent.contracts.errors import (
@@ -49,7 +51,7 @@ def test_an_error_that_went_through_the_socket_is_the_same_error(kind: type[Puma
 
 def test_an_error_without_a_hint_sends_none() -> None:
     """`data` always has a code."""
-    assert ModelNotFound("Model not found: x").to_data() == {"code": "model_not_found"}
+    assert LibraryBusy("the library is in use").to_data() == {"code": "library_busy"}
 
 
 @pytest.mark.parametrize(
@@ -79,3 +81,13 @@ def test_data_does_not_alias_what_it_was_made_from() -> None:
     facts["pid"] = 2
 
     assert error.data == {"pid": 1}
+
+
+def test_an_error_that_nobody_catches_says_what_to_do() -> None:
+    """The traceback of a runtime ends with the hint, also with the usual one of its kind."""
+    given, usual = AssetNotValid("it is degraded", hint="put it back"), ModelNotFound("Model not found: x")
+
+    assert traceback.format_exception_only(given)[-1] == "hint: put it back\n"
+    assert traceback.format_exception_only(usual)[-1] == "hint: `pumas-agent list` shows the ids of all models\n"
+    assert usual.to_data()["hint"] == usual.hint
+    assert traceback.format_exception_only(PumasError("no hint"))[-1].endswith("PumasError: no hint\n")
