@@ -41,6 +41,7 @@ from pumas_agent.cli.thaw import thaw
 from pumas_agent.cli.unregister import unregister
 from pumas_agent.cli.validate import validate
 from pumas_agent.cli.verify import verify
+from pumas_agent.cli.web import web
 
 
 class _SomePath(click.Path):
@@ -112,5 +113,6 @@ for command in (
     completion,
     events,
     metrics,
+    web,
 ):
     program.add_command(command)
