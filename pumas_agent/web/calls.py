@@ -111,13 +111,16 @@ class Calls:
         self._peer = Peer(uid=policy.own_uid, gid=os.getegid(), pid=os.getpid(), groups=frozenset())
         self._under_way: dict[asyncio.Task[bytes], Call] = {}
         self._streams: set[EventStream] = set()
+        self._stopping = False
 
     def begin(self, line: bytes) -> Call:
         """Begin what a line asks for.
 
         Raises:
+            AgentUnreachable: nothing is begun any more.
             TooManyConnections: as much is under way as may be.
         """
+        self._require_going_on()
         if len(self._under_way) >= self.limits.in_flight_per_connection:
             raise TooManyConnections(f"the page waits for {len(self._under_way)} answers already", hint="try again")
         handler: Handler | None = None
@@ -158,9 +161,11 @@ class Calls:
         """Begin a subscription to everything: the line of its answer, and what comes after, until `end`.
 
         Raises:
+            AgentUnreachable: nothing is begun any more.
             TooManyConnections: there are as many as there may be.
             PumasError: what `agent.subscribe` raises.
         """
+        self._require_going_on()
         if len(self._streams) >= MOST_STREAMS:
             raise TooManyConnections(f"{MOST_STREAMS} pages are open already", hint="close one")
         stream = EventStream()
@@ -176,7 +181,8 @@ class Calls:
         return result_frame(None, subscribed.model_dump_json().encode()), stream
 
     async def stop(self) -> None:
-        """End the streams, give up what may be, finish the rest; `drain_s` seconds at most."""
+        """Begin nothing more, end the streams, give up what may be, finish the rest; `drain_s` seconds at most."""
+        self._stopping = True
         for stream in tuple(self._streams):
             stream.end()
         for call in tuple(self._under_way.values()):
@@ -188,6 +194,10 @@ class Calls:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=self.limits.drain_s)
+
+    def _require_going_on(self) -> None:
+        if self._stopping:
+            raise AgentUnreachable("the agent is stopping", hint="ask again when it is back")
 
     def _done(self, task: asyncio.Task[bytes], answer: Answer | Awaitable[Answer]) -> None:
         del self._under_way[task]

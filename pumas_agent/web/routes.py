@@ -17,7 +17,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pumas_agent.bundles import EXPLANATIONS
-from pumas_agent.contracts.errors import FrameTooLarge, InvalidRequest, MethodNotFound, PumasError, TooManyConnections
+from pumas_agent.contracts.errors import (
+    AgentUnreachable,
+    FrameTooLarge,
+    InvalidRequest,
+    MethodNotFound,
+    PumasError,
+    TooManyConnections,
+)
 from pumas_agent.importing import MODEL_TYPES
 from pumas_agent.serving.framing import error_frame
 from pumas_agent.web.calls import Calls, EventStream
@@ -67,7 +74,7 @@ class _Routes:
             call = self._calls.begin(await _body(request, limits.frame_in, limits.unfinished_frame_s))
         except FrameTooLarge as error:
             return _error(413, error)
-        except TooManyConnections as error:
+        except (AgentUnreachable, TooManyConnections) as error:
             return _error(503, error)
         except TimeoutError:
             return _error(408, InvalidRequest("the request did not come whole in time"))
@@ -84,7 +91,7 @@ class _Routes:
         try:
             answer, stream = await self._calls.subscribe(request.query_params.get("cursor"))
         except PumasError as error:
-            return _error(503 if isinstance(error, TooManyConnections) else 400, error)
+            return _error(503 if isinstance(error, AgentUnreachable | TooManyConnections) else 400, error)
         return _EventResponse(answer, stream)
 
     async def metrics(self, _request: Request) -> Response:

@@ -22,19 +22,21 @@ MOST_CONNECTIONS = 64
 _BACKLOG = 32
 _HEAD_BYTES = 16 * 1024
 _KEEP_ALIVE_S = 30
-_SHUTDOWN_S = 3
+_SHUTDOWN_S = 8
+"""Longer than a client may leave its answers unread."""
 
 
 def bind(address: LoopbackAddress) -> tuple[socket.socket, LoopbackAddress]:
-    """A socket bound to the address, and the address with the port that it has now.
+    """A socket that listens on the address, and the address with the port that it has now.
 
     Raises:
-        SettingsInvalid: it cannot be bound.
+        SettingsInvalid: it cannot be had.
     """
     bound = socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address.host, address.port))
+        bound.listen(_BACKLOG)  # two may be bound to a port, and only one listens
     except OSError as error:
         bound.close()
         raise SettingsInvalid(
@@ -71,9 +73,13 @@ class HttpServer:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen. When this returns, a browser that connects is answered."""
+        """When this returns, a browser that connects is answered."""
         self._serving = asyncio.create_task(self._server.serve([self._bound]), name="page")
-        await self._server.listening.wait()
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait({self._serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if self._serving.done():  # it could not begin
+            self._serving.result()
 
     async def stop(self) -> None:
         """Take no more connections, finish what is under way, close all of them."""

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from pumas_agent.demo.snapshot import differences, snapshot
 from pumas_agent.web import page_link
+from tests.bench.library import write_library
 
 if TYPE_CHECKING:
     from tests.service.conftest import AgentUnderTest, MakeBundle, StartAgent
@@ -144,6 +145,29 @@ def test_models_are_listed_searched_and_filtered(visitor: Visitor, make_bundle: 
         expect(page.locator("tbody tr")).to_have_count(3)
     page.get_by_role("button", name="3 valid").click()
     expect(page.get_by_label("Health", exact=True)).to_have_value("valid")
+
+
+def test_a_large_library_is_turned_page_by_page(start: "StartAgent", browser: Browser, short_tmp: Path) -> None:
+    """Fifty models at a time; a model of the library's own is neither relocated nor unregistered."""
+    write_library(short_tmp / "library", 120, [])
+    visitors = visiting(Visitor(start(options=("--web", "127.0.0.1:0")), browser))
+    page = next(visitors).visit()
+    expect(page.get_by_text("1 to 50 of 120")).to_be_visible()
+    pages = page.get_by_role("navigation", name="Pages of the list")
+    expect(pages.get_by_role("button", name="Previous")).to_be_disabled()
+
+    for said in ("51 to 100 of 120", "101 to 120 of 120"):
+        pages.get_by_role("button", name="Next").click()
+        expect(page.get_by_text(said)).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(20)
+    expect(pages.get_by_role("button", name="Next")).to_be_disabled()
+
+    page.locator("tbody th a").last.click()
+    expect(page.get_by_text("the library's own")).to_be_visible()
+    assert page.locator("main button").all_inner_texts() == ["Look again"]
+    page.get_by_role("link", name="All models").click()
+    expect(page.get_by_text("101 to 120 of 120")).to_be_visible()
+    assert list(visitors) == []
 
 
 def test_a_bundle_is_registered_from_a_pasted_path(visitor: Visitor, make_bundle: "MakeBundle") -> None:

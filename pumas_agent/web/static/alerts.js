@@ -1,30 +1,35 @@
 // Alerts: what is wrong, since when, and what to do. What can be done from here is one step away.
 
-import { badge, h, hintOf, path, shown, when } from "./dom.js";
+import { badge, changed, h, hintOf, path, shown, when } from "./dom.js";
 
 const RANK = ["critical", "error", "warning", "info"];
 const FIRST = 4;
+const MOST = 50;
 
 let open = false;
 
 /** Show alerts in an element, worst first; many of them are folded. `links` leads to the model, and says of it what else its page would. */
 export function alertList(element, alerts, { links = false, relocate = null } = {}) {
+  if (!changed(element, alerts)) return;
   if (alerts.length === 0) {
     element.replaceChildren();
     return;
   }
   const sorted = [...alerts].sort((one, other) => RANK.indexOf(one.severity) - RANK.indexOf(other.severity));
-  const more = sorted.slice(FIRST);
-  const folded = h("details", { class: "more", open, ontoggle: (event) => { open = event.target.open; } },
-    h("summary", null, `${more.length} more`), list(more));
-  const inFold = element.querySelector("details.more summary") === document.activeElement;
+  const more = sorted.slice(FIRST, MOST);
+  const unseen = sorted.length - FIRST - more.length;
+  const summary = h("summary", null, `${sorted.length - FIRST} more`);
+  const focused = document.activeElement?.matches(".alerts summary") && element.contains(document.activeElement);
   element.replaceChildren(
     h("section", { class: "alerts", "aria-label": "Alerts" },
-      h("h2", null, alerts.length === 1 ? "1 alert" : `${alerts.length} alerts`),
+      h("h2", null, alerts.length === 1 ? "1 alert" : `${alerts.length.toLocaleString("en")} alerts`),
       list(sorted.slice(0, FIRST)),
-      more.length > 0 ? folded : null),
+      more.length > 0 && h("details", { class: "more", open, ontoggle: (event) => { open = event.target.open; } },
+        summary, list(more),
+        unseen > 0 && h("p", { class: "quiet" }, `and ${unseen.toLocaleString("en")} that are not shown: see the list by health`)),
+    ),
   );
-  if (inFold) element.querySelector("details.more summary")?.focus();
+  if (focused) summary.focus();
 
   function list(some) {
     return h("ul", null, some.map((alert) => item(alert, links, relocate)));

@@ -131,3 +131,13 @@ export function failure(error) {
 export function announce(text) {
   document.getElementById("news").textContent = shown(text);
 }
+
+const last = new WeakMap();
+
+/** Whether something else is to be shown in an element than the last time: what stays is left alone, with its focus. */
+export function changed(element, ...values) {
+  const text = JSON.stringify(values);
+  if (last.get(element) === text) return false;
+  last.set(element, text);
+  return true;
+}

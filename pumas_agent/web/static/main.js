@@ -6,43 +6,41 @@ import { modelView } from "./model.js";
 import { modelsView } from "./models.js";
 import { registerView } from "./register.js";
 
-const SOON_MS = 120; // a hundred changes together are one look
+const SOON_MS = 120; // a hundred changes together are one look …
+const APART_MS = 250; // … and those that go on are four a second
 
 const main = document.getElementById("main");
 const state = { status: null, words: { findings: {}, model_types: [] } };
 let view = null;
 let timer = null;
 let looking = false;
+let looked = 0;
 let again = false;
 
 /** Load what is on the screen anew: at once, or when it is being loaded already, right after. */
 async function refresh() {
-  if (looking) {
-    again = true;
-    return;
-  }
+  again = true;
+  if (looking) return;
   looking = true;
-  try {
-    do {
-      again = false;
+  while (again) {
+    again = false;
+    looked = Date.now();
+    try {
       state.status = await call("agent.status");
       showFrame();
       await view?.refresh(state);
-    } while (again);
-  } catch (error) {
-    view?.failed?.(error);
-  } finally {
-    looking = false;
+    } catch (error) {
+      view?.failed?.(error);
+    }
   }
+  looking = false;
 }
 
 function refreshSoon() {
-  if (timer === null) {
-    timer = setTimeout(() => {
-      timer = null;
-      refresh();
-    }, SOON_MS);
-  }
+  timer ??= setTimeout(() => {
+    timer = null;
+    refresh();
+  }, Math.max(SOON_MS, looked + APART_MS - Date.now()));
 }
 
 function showFrame() {

@@ -3,7 +3,7 @@
 import { call } from "./agent.js";
 import { alertList } from "./alerts.js";
 import { relocateDialog, unregisterDialog } from "./dialogs.js";
-import { announce, badge, failure, fields, findingList, h, named, path, shown, size, when } from "./dom.js";
+import { announce, badge, changed, failure, fields, findingList, h, named, path, shown, size, when } from "./dom.js";
 
 const SHOWN_FILES = 200;
 const WATCHED = { events: "by events, at once", polling: "by comparing at intervals", nothing: "by nobody", no_agent: "no agent runs" };
@@ -23,20 +23,21 @@ export function modelView(id, refresh) {
     fault, body,
   );
   let alive = true;
+  let current = null;
+  let texts = null;
 
-  function act(model, words) {
+  const relocate = (place) => relocateDialog(current, texts, place, () => { announce("relocated"); refresh(); });
+  const unregister = () => unregisterDialog(current, () => { announce("unregistered"); location.hash = "#/"; });
+
+  function showButtons() {
     const again = h("button", { type: "button", onclick: () => lookAgain(again) }, "Look again");
-    const relocate = (place) => relocateDialog(model, words, place, () => { announce("relocated"); refresh(); });
-    if (model.storage_kind !== "external_reference") {
-      buttons.replaceChildren(again);
-      return relocate;
+    buttons.replaceChildren(again);
+    if (current.storage_kind === "external_reference") {
+      buttons.append(
+        h("button", { type: "button", onclick: () => relocate(null) }, "Relocate …"),
+        h("button", { type: "button", class: "danger", onclick: unregister }, "Unregister …"),
+      );
     }
-    buttons.replaceChildren(
-      again,
-      h("button", { type: "button", onclick: () => relocate(null) }, "Relocate …"),
-      h("button", { type: "button", class: "danger", onclick: () => unregisterDialog(model, () => { announce("unregistered"); location.hash = "#/"; }) }, "Unregister …"),
-    );
-    return relocate;
   }
 
   async function lookAgain(button) {
@@ -70,14 +71,17 @@ export function modelView(id, refresh) {
         body.replaceChildren(h("section", { class: "panel" }, h("p", null, "This model is not in the library, or not any more."), h("p", null, h("a", { href: "#/" }, "See all models"))));
         return;
       }
-      const focused = buttons.contains(document.activeElement) ? [...buttons.children].indexOf(document.activeElement) : -1;
-      const relocate = act(model, words);
-      if (focused >= 0) buttons.children[focused]?.focus();
+      [current, texts] = [model, words];
+      fault.replaceChildren();
+      if (changed(buttons, model.storage_kind)) showButtons();
+      if (!changed(body, model, why)) return;
+      const isExternal = model.storage_kind === "external_reference";
       title.replaceChildren(h("bdi", null, shown(model.officialName || model.id)));
       state.replaceChildren(badge(model.validation_state, model.validation_state ? undefined : "no verdict"));
-      record.lastChild.textContent = shown_json(model.metadata);
+      record.lastChild.textContent = textOf(model.metadata);
       const alerts = h("div", null);
-      alertList(alerts, why.alerts, { relocate: model.storage_kind === "external_reference" ? relocate : null });
+      alertList(alerts, why.alerts, { relocate: isExternal ? relocate : null });
+      const focused = record.contains(document.activeElement) ? document.activeElement : null;
       body.replaceChildren(
         h("p", { class: `why ${why.healthy ? "well" : "ill"}` }, shown(why.summary), why.settling ? " It is being written right now." : ""),
         alerts,
@@ -87,7 +91,7 @@ export function modelView(id, refresh) {
         files(why),
         record,
       );
-      fault.replaceChildren();
+      focused?.focus();
     },
     failed(error) {
       fault.replaceChildren(failure(error));
@@ -95,8 +99,8 @@ export function modelView(id, refresh) {
   };
 }
 
-function shown_json(value) {
-  // New lines are ours; whatever stands in a text is spelled out as JSON does or as `shown` does.
+/** An object as a person reads it. The new lines are ours; those in a text are spelled out. */
+function textOf(value) {
   return JSON.stringify(value, null, 2).split("\n").map(shown).join("\n");
 }
 
@@ -156,9 +160,9 @@ export function componentTable(parts) {
     h("tbody", { role: "rowgroup" }, parts.map((part) =>
       h("tr", { role: "row" },
         h("th", { scope: "row", role: "rowheader" }, h("bdi", null, shown(part.name))),
-        h("td", { role: "cell", "data-label": "Is" }, part.findings?.length > 0 ? badge("invalid", `${part.state}, ${part.findings.length} wrong`) : badge(part.state, part.state.replace("_", " "))),
-        h("td", { role: "cell", "data-label": "Class" }, shown(part.class_name ?? "–")),
-        h("td", { role: "cell", "data-label": "Library" }, shown(part.source_library ?? "–"))))),
+        h("td", { role: "cell" }, part.findings?.length > 0 ? badge("invalid", `${part.state}, ${part.findings.length} wrong`) : badge(part.state, part.state.replace("_", " "))),
+        h("td", { role: "cell" }, shown(part.class_name ?? "–")),
+        h("td", { role: "cell" }, shown(part.source_library ?? "–"))))),
   );
 }
 

@@ -1,7 +1,7 @@
 // The list: what is wrong, then the models, a page of them at a time. The agent filters, searches and counts.
 
 import { call } from "./agent.js";
-import { badge, failure, h, named, path, shown, size, when } from "./dom.js";
+import { badge, changed, failure, h, named, path, shown, size, when } from "./dom.js";
 import { alertList } from "./alerts.js";
 
 const PAGE = 50;
@@ -83,7 +83,7 @@ export function modelsView(refresh) {
 
   function turn(by) {
     wanted.offset = Math.max(0, wanted.offset + by);
-    load().then(() => element.scrollIntoView({ block: "nearest" }));
+    load().then(() => table.scrollIntoView({ block: "start" }));
   }
 
   async function load() {
@@ -111,9 +111,11 @@ export function modelsView(refresh) {
       load();
       return;
     }
-    const focused = rows.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    rows.replaceChildren(...models.map(row));
-    if (focused) [...rows.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+    if (changed(rows, models)) {
+      const focused = rows.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+      rows.replaceChildren(...models.map(row));
+      if (focused) [...rows.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+    }
     const filtered = Object.entries(wanted).some(([name, value]) => name !== "offset" && value !== "");
     reset.hidden = !filtered;
     table.hidden = models.length === 0;
@@ -129,6 +131,8 @@ export function modelsView(refresh) {
 
   function showSummary({ models, bundles, alerts: standing }) {
     const wrong = standing.filter((alert) => alert.severity !== "info").length;
+    if (!changed(summary, models, bundles, wrong, wanted.validation_state)) return;
+    const pressed = [...summary.children].indexOf(document.activeElement);
     const states = HEALTH.filter((name) => bundles[name]).map((name) =>
       h("button", { type: "button", class: "tally", "aria-pressed": String(wanted.validation_state === name),
         onclick: () => { health.select.value = wanted.validation_state === name ? "" : name; change("validation_state", health.select.value); refresh(); } },
@@ -138,6 +142,7 @@ export function modelsView(refresh) {
       ...states,
       wrong ? "" : h("span", { class: "well" }, "Nothing is wrong"),
     );
+    if (pressed >= 0) summary.children[pressed]?.focus();
   }
 
   return {
@@ -150,9 +155,7 @@ export function modelsView(refresh) {
         type.select.value = wanted.model_type;
       }
       alertList(alerts, status.alerts, { links: true });
-      const pressed = document.activeElement?.classList.contains("tally") ? [...summary.querySelectorAll(".tally")].indexOf(document.activeElement) : -1;
       showSummary(status);
-      if (pressed >= 0) summary.querySelectorAll(".tally")[pressed]?.focus();
       await load();
     },
     failed(error) {
@@ -167,7 +170,7 @@ function option([value, text]) {
 
 function row(model) {
   const where = model.storage_kind === "external_reference" ? model.entry_path : model.path;
-  const cell = (label, ...content) => h("td", { role: "cell", "data-label": label, class: label.toLowerCase() }, ...content);
+  const cell = (label, ...content) => h("td", { role: "cell", class: label.toLowerCase() }, ...content);
   return h(
     "tr",
     { role: "row" },

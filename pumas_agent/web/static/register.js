@@ -59,7 +59,7 @@ export function registerView(state, refresh) {
   }
 
   function showFound({ bundles, searched, not_searched: left, truncated }) {
-    const places = paths => paths.map(({ path: place, reason }) => h("li", null, path(place), `: ${shown(reason)}`));
+    const places = (some) => some.map(({ path: place, reason }) => h("li", null, path(place), `: ${shown(reason)}`));
     found.replaceChildren(h(
       "section",
       { class: "panel" },

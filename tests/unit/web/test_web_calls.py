@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pumas_agent.contracts.errors import TooManyConnections
+from pumas_agent.contracts.errors import AgentUnreachable, TooManyConnections
 from pumas_agent.contracts.events import Subscribed
 from pumas_agent.contracts.rpc import METHODS, Access
 from pumas_agent.serving import Answer, Handler, Limits, PeerPolicy, Registry, Request
@@ -140,6 +140,10 @@ async def test_what_writes_is_finished_and_what_reads_may_be_given_up() -> None:
 
     assert done == ["written"]
     assert b"result" in writing.task.result()
+    with pytest.raises(AgentUnreachable):
+        calls.begin(line("list_models"))
+    with pytest.raises(AgentUnreachable):
+        await calls.subscribe(None)
 
 
 async def _either(task: asyncio.Task[bytes]) -> bytes:
