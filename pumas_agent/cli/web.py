@@ -20,7 +20,7 @@ def web(session: Session, *, as_json: bool) -> int:
     from pumas_agent.web import page_link, token_path
 
     status = session.call("agent.status")
-    page, socket = status["page"], Path(status["socket"])
+    page, socket = status.get("page"), Path(status["socket"])  # an agent of an older version has none
     if page is None:
         raise PageNotServed(
             f"the agent with pid {status['pid']} serves no page",

@@ -181,7 +181,7 @@ def test_data_is_kept_by_nobody(page: PageUnderTest) -> None:
 def test_every_file_that_the_page_names_is_there(page: PageUnderTest) -> None:
     """And nothing in the page stands where the policy would not run it."""
     html = page.http.get("/").text
-    scripts = {name: page.http.get(f"/static/{name}.js").text for name in ("main", "agent")}
+    scripts = {name: page.http.get(f"/static/{name}.js").text for name in ("main", "models", "register")}
     named = {*re.findall(r'(?:src|href)="(/static/[^"]+)"', html), "/static/words.json"}
     for text in scripts.values():
         named |= {f"/static/{name}" for name in re.findall(r'from "\./([\w.]+)"', text)}
@@ -229,6 +229,24 @@ def test_the_page_reads_and_acts_through_the_methods_of_the_socket(
     assert page.rpc("resolve_model_execution_descriptor", model_id=model_id)["result"]["entry_path"] == str(root)
     assert page.rpc("unregister_external_model", model_id=model_id)["result"]["success"]
     assert page.agent.model(model_id) is None
+
+
+def test_a_write_that_nobody_waits_for_is_finished(
+    page: PageUnderTest, make_bundle: "MakeBundle", until: "Callable[..., Any]"
+) -> None:
+    """Who asked hung up at once: a tab that was closed."""
+    spec = {"source_path": str(make_bundle("left")), "family": "acme", "official_name": "left"}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "import_external_diffusers_directory", "params": spec}
+    body = json.dumps(call).encode()
+    head = (
+        f"POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\nAuthorization: Bearer {page.token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+
+    with socket.create_connection(("127.0.0.1", page.port)) as connection:
+        connection.sendall(head.encode() + body)
+
+    until(lambda: page.agent.model("diffusion/acme/left"), "that it is registered")
 
 
 def test_a_refusal_is_the_one_of_the_socket(page: PageUnderTest) -> None:
@@ -411,6 +429,9 @@ def test_a_command_prints_the_link(page: PageUnderTest) -> None:
     as_json = json.loads(pumas(page.agent, "web", "--json").stdout)
 
     assert (done.returncode, done.stdout) == (0, f"{page.url}#token={page.token}\n")
+    status = pumas(page.agent, "status").stdout
+    assert page.url in status
+    assert page.token not in status
     assert as_json["schema"] == "pumas-agent/web/1"
     assert as_json["url"] == done.stdout.strip()
     assert Path(as_json["token_file"]).read_text() == page.token

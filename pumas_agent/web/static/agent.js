@@ -57,7 +57,9 @@ export async function call(method, params = {}, signal = undefined) {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new AgentError("The agent cannot be reached.", { hint: "It may have been stopped; the page goes on when it is back." });
+    throw new AgentError("The agent cannot be reached.", {
+      hint: "It may have been stopped; the page goes on when it is back.",
+    });
   }
   if (!response.ok || response.status === 204) throw await errorOf(response);
   const answer = await response.json();

@@ -50,7 +50,9 @@ export function when(stamp, briefly = false) {
   if (Number.isNaN(moment.getTime())) return null;
   const today = moment.toDateString() === new Date().toDateString();
   const text = briefly
-    ? today ? moment.toLocaleTimeString(undefined, { timeStyle: "short" }) : moment.toLocaleDateString(undefined, { dateStyle: "medium" })
+    ? today
+      ? moment.toLocaleTimeString(undefined, { timeStyle: "short" })
+      : moment.toLocaleDateString(undefined, { dateStyle: "medium" })
     : moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   return h("time", { datetime: moment.toISOString(), title: moment.toISOString() }, text);
 }
@@ -89,7 +91,11 @@ export function named(value) {
 /** Terms and what they are; those that are empty are left out. */
 export function fields(pairs) {
   const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return h("dl", { class: "fields" }, rows.map(([term, value]) => h("div", null, h("dt", null, term), h("dd", null, value))));
+  return h(
+    "dl",
+    { class: "fields" },
+    rows.map(([term, value]) => h("div", null, h("dt", null, term), h("dd", null, value))),
+  );
 }
 
 /** What is wrong, each with what it means and what to do; `words` are the texts of the kinds of findings. */
@@ -104,7 +110,12 @@ export function findingList(findings, words, kind = "error") {
         "li",
         null,
         h("p", { class: "what" }, shown(finding.message)),
-        h("p", { class: "where" }, h("code", null, shown(finding.code)), finding.path ? [" in ", path(finding.path)] : null),
+        h(
+          "p",
+          { class: "where" },
+          h("code", null, shown(finding.code)),
+          finding.path ? [" in ", path(finding.path)] : null,
+        ),
         hint ? hintOf(hint) : null,
       );
     }),
@@ -114,7 +125,11 @@ export function findingList(findings, words, kind = "error") {
 /** What to do: text in which commands stand between backticks. */
 export function hintOf(text) {
   const parts = shown(text).split("`");
-  return h("p", { class: "hint" }, parts.map((part, index) => (index % 2 === 1 && index < parts.length - 1 ? h("code", null, part) : part)));
+  return h(
+    "p",
+    { class: "hint" },
+    parts.map((part, index) => (index % 2 === 1 && index < parts.length - 1 ? h("code", null, part) : part)),
+  );
 }
 
 /** An error of the agent, or of the way to it: what, and what to do. Said aloud when it appears. */

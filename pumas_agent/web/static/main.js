@@ -37,10 +37,13 @@ async function refresh() {
 }
 
 function refreshSoon() {
-  timer ??= setTimeout(() => {
-    timer = null;
-    refresh();
-  }, Math.max(SOON_MS, looked + APART_MS - Date.now()));
+  timer ??= setTimeout(
+    () => {
+      timer = null;
+      refresh();
+    },
+    Math.max(SOON_MS, looked + APART_MS - Date.now()),
+  );
 }
 
 function showFrame() {
@@ -58,10 +61,23 @@ function showFrame() {
     `${size(status.rss_bytes)} of memory`,
   ];
   document.getElementById("footer").replaceChildren(
-    h("ul", null, footer.map((text) => h("li", null, shown(text)))),
-    status.faults.length > 0 &&
-      h("details", null, h("summary", null, `${status.faults.length} faults since the start`),
-        h("ul", { class: "faults" }, status.faults.map((fault) => h("li", null, shown(fault))))) || "",
+    h(
+      "ul",
+      null,
+      footer.map((text) => h("li", null, shown(text))),
+    ),
+    (status.faults.length > 0 &&
+      h(
+        "details",
+        null,
+        h("summary", null, `${status.faults.length} faults since the start`),
+        h(
+          "ul",
+          { class: "faults" },
+          status.faults.map((fault) => h("li", null, shown(fault))),
+        ),
+      )) ||
+      "",
   );
 }
 
@@ -111,7 +127,11 @@ function showHowToGetIn(why) {
       h("p", null, why),
       h("p", null, "On the machine where the agent runs, print the link and open it in this browser:"),
       h("pre", null, h("code", null, "pumas-agent web")),
-      h("p", { class: "quiet" }, "Each start of the agent makes a new token. It stays in this tab, and is forgotten with it."),
+      h(
+        "p",
+        { class: "quiet" },
+        "Each start of the agent makes a new token. It stays in this tab, and is forgotten with it.",
+      ),
     ),
     refresh() {},
   });
@@ -138,7 +158,9 @@ async function start() {
   addEventListener("token-refused", () => {
     removeEventListener("hashchange", route);
     addEventListener("hashchange", () => location.hash.startsWith("#token=") && location.reload());
-    showHowToGetIn("The agent does not know the one that this page has: it was started again since, or the link is an old one.");
+    showHowToGetIn(
+      "The agent does not know the one that this page has: it was started again since, or the link is an old one.",
+    );
   });
   document.getElementById("to-register").hidden = false;
   state.words = await loadWords();

@@ -6,7 +6,12 @@ import { relocateDialog, unregisterDialog } from "./dialogs.js";
 import { announce, badge, changed, failure, fields, findingList, h, named, path, shown, size, when } from "./dom.js";
 
 const SHOWN_FILES = 200;
-const WATCHED = { events: "by events, at once", polling: "by comparing at intervals", nothing: "by nobody", no_agent: "no agent runs" };
+const WATCHED = {
+  events: "by events, at once",
+  polling: "by comparing at intervals",
+  nothing: "by nobody",
+  no_agent: "no agent runs",
+};
 
 export function modelView(id, refresh) {
   const title = h("h1", { tabindex: "-1", "data-focus": true }, h("bdi", null, shown(id.split("/").pop())));
@@ -20,14 +25,23 @@ export function modelView(id, refresh) {
     { class: "model", "aria-label": "Model" },
     h("p", { class: "back" }, h("a", { href: "#/" }, "← All models")),
     h("div", { class: "heading" }, title, state, h("p", { class: "id" }, h("bdi", null, shown(id))), buttons),
-    fault, body,
+    fault,
+    body,
   );
   let alive = true;
   let current = null;
   let texts = null;
 
-  const relocate = (place) => relocateDialog(current, texts, place, () => { announce("relocated"); refresh(); });
-  const unregister = () => unregisterDialog(current, () => { announce("unregistered"); location.hash = "#/"; });
+  const relocate = (place) =>
+    relocateDialog(current, texts, place, () => {
+      announce("relocated");
+      refresh();
+    });
+  const unregister = () =>
+    unregisterDialog(current, () => {
+      announce("unregistered");
+      location.hash = "#/";
+    });
 
   function showButtons() {
     const again = h("button", { type: "button", onclick: () => lookAgain(again) }, "Look again");
@@ -62,13 +76,23 @@ export function modelView(id, refresh) {
       let model;
       let why;
       try {
-        [model, why] = await Promise.all([call("get_model", { model_id: id }), call("explain_model", { model_id: id })]);
+        [model, why] = await Promise.all([
+          call("get_model", { model_id: id }),
+          call("explain_model", { model_id: id }),
+        ]);
       } catch (error) {
         if (error.code !== "model_not_found") throw error;
         alive = false;
         buttons.replaceChildren();
         state.replaceChildren();
-        body.replaceChildren(h("section", { class: "panel" }, h("p", null, "This model is not in the library, or not any more."), h("p", null, h("a", { href: "#/" }, "See all models"))));
+        body.replaceChildren(
+          h(
+            "section",
+            { class: "panel" },
+            h("p", null, "This model is not in the library, or not any more."),
+            h("p", null, h("a", { href: "#/" }, "See all models")),
+          ),
+        );
         return;
       }
       [current, texts] = [model, words];
@@ -83,7 +107,12 @@ export function modelView(id, refresh) {
       alertList(alerts, why.alerts, { relocate: isExternal ? relocate : null });
       const focused = record.contains(document.activeElement) ? document.activeElement : null;
       body.replaceChildren(
-        h("p", { class: `why ${why.healthy ? "well" : "ill"}` }, shown(why.summary), why.settling ? " It is being written right now." : ""),
+        h(
+          "p",
+          { class: `why ${why.healthy ? "well" : "ill"}` },
+          shown(why.summary),
+          why.settling ? " It is being written right now." : "",
+        ),
         alerts,
         ...findings(model, why, words),
         about(model, why),
@@ -105,10 +134,17 @@ function textOf(value) {
 }
 
 function findings(model, why, words) {
-  const explained = [...(why.bundle?.findings ?? []), ...(why.bundle?.components ?? []).flatMap((part) => part.findings)];
+  const explained = [
+    ...(why.bundle?.findings ?? []),
+    ...(why.bundle?.components ?? []).flatMap((part) => part.findings),
+  ];
   const notices = [...(why.bundle?.notices ?? []), ...(why.bundle?.components ?? []).flatMap((part) => part.notices)];
   const wrong = explained.length > 0 ? explained : model.validation_errors;
-  const unread = model.metadata_findings.map(({ field, message }) => ({ code: "unreadable_field", message, path: field }));
+  const unread = model.metadata_findings.map(({ field, message }) => ({
+    code: "unreadable_field",
+    message,
+    path: field,
+  }));
   return [
     wrong.length > 0 && section("What is wrong", findingList(wrong, words)),
     notices.length > 0 && section("Worth knowing", findingList(notices, words, "notice")),
@@ -130,7 +166,12 @@ function about(model, why) {
       ["Family", shown(record.family)],
       ["Task", shown(record.task_type_primary)],
       ["Pipeline", shown(record.pipeline_class)],
-      ["Storage", model.storage_kind === "external_reference" ? "external: its files stay where their owner put them" : "the library's own"],
+      [
+        "Storage",
+        model.storage_kind === "external_reference"
+          ? "external: its files stay where their owner put them"
+          : "the library's own",
+      ],
       ["Format", named(model.bundle_format)],
       ["Size", size(record.size_bytes ?? why.bundle?.size_bytes)],
       ["Path", place?.root ? path(place.root) : path(model.path)],
@@ -138,14 +179,33 @@ function about(model, why) {
       ["Primary file", model.primary_file ? path(model.primary_file) : null],
       ["Variant to load", shown(why.bundle?.load_variant)],
       ["Stored as", shown(why.bundle?.load_dtype)],
-      ["Weights", why.bundle?.security_tier === "pickle" ? "pickles: loading them can run code" : why.bundle?.security_tier === "safe" ? "safe to load" : null],
+      [
+        "Weights",
+        why.bundle?.security_tier === "pickle"
+          ? "pickles: loading them can run code"
+          : why.bundle?.security_tier === "safe"
+            ? "safe to load"
+            : null,
+      ],
       ["Repository", shown(record.repo_id)],
-      ["Tags", model.tags.length > 0 ? h("ul", { class: "tags" }, model.tags.map((tag) => h("li", null, shown(tag)))) : null],
+      [
+        "Tags",
+        model.tags.length > 0
+          ? h(
+              "ul",
+              { class: "tags" },
+              model.tags.map((tag) => h("li", null, shown(tag))),
+            )
+          : null,
+      ],
       ["Notes", record.notes ? shown(record.notes) : null],
       ["Added", when(record.added_date)],
       ["Changed", when(model.updatedAt)],
       ["Judged", when(model.validated_at)],
-      ["Watched", (WATCHED[why.watching.by] ?? shown(why.watching.by)) + (why.watching.why ? `: ${shown(why.watching.why)}` : "")],
+      [
+        "Watched",
+        (WATCHED[why.watching.by] ?? shown(why.watching.by)) + (why.watching.why ? `: ${shown(why.watching.why)}` : ""),
+      ],
     ]),
   );
 }
@@ -156,13 +216,35 @@ export function componentTable(parts) {
   return h(
     "table",
     { class: "components", role: "table" },
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, names.map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
-    h("tbody", { role: "rowgroup" }, parts.map((part) =>
-      h("tr", { role: "row" },
-        h("th", { scope: "row", role: "rowheader" }, h("bdi", null, shown(part.name))),
-        h("td", { role: "cell" }, part.findings?.length > 0 ? badge("invalid", `${part.state}, ${part.findings.length} wrong`) : badge(part.state, part.state.replace("_", " "))),
-        h("td", { role: "cell" }, shown(part.class_name ?? "–")),
-        h("td", { role: "cell" }, shown(part.source_library ?? "–"))))),
+    h(
+      "thead",
+      { role: "rowgroup" },
+      h(
+        "tr",
+        { role: "row" },
+        names.map((name) => h("th", { scope: "col", role: "columnheader" }, name)),
+      ),
+    ),
+    h(
+      "tbody",
+      { role: "rowgroup" },
+      parts.map((part) =>
+        h(
+          "tr",
+          { role: "row" },
+          h("th", { scope: "row", role: "rowheader" }, h("bdi", null, shown(part.name))),
+          h(
+            "td",
+            { role: "cell" },
+            part.findings?.length > 0
+              ? badge("invalid", `${part.state}, ${part.findings.length} wrong`)
+              : badge(part.state, part.state.replace("_", " ")),
+          ),
+          h("td", { role: "cell" }, shown(part.class_name ?? "–")),
+          h("td", { role: "cell" }, shown(part.source_library ?? "–")),
+        ),
+      ),
+    ),
   );
 }
 
@@ -177,8 +259,27 @@ function files(why) {
   const more = why.files.files.length - listed.length + why.files.more_files;
   return section(
     "Files",
-    h("ul", { class: "files" }, listed.map((file) => h("li", null, path(file.name), " ", h("span", { class: "quiet" }, size(file.size), file.is_primary ? ", the one to load" : "")))),
+    h(
+      "ul",
+      { class: "files" },
+      listed.map((file) =>
+        h(
+          "li",
+          null,
+          path(file.name),
+          " ",
+          h("span", { class: "quiet" }, size(file.size), file.is_primary ? ", the one to load" : ""),
+        ),
+      ),
+    ),
     more > 0 ? h("p", { class: "quiet" }, `${more} more`) : null,
-    why.files.missing_files.length > 0 ? h("p", null, "missing: ", why.files.missing_files.map((name) => [path(name), " "])) : null,
+    why.files.missing_files.length > 0
+      ? h(
+          "p",
+          null,
+          "missing: ",
+          why.files.missing_files.map((name) => [path(name), " "]),
+        )
+      : null,
   );
 }

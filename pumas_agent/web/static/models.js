@@ -20,20 +20,39 @@ export function modelsView(refresh) {
   const alerts = h("div", null);
   const summary = h("div", { class: "summary" });
   const search = h("input", {
-    type: "search", id: "search", placeholder: "name, id, tag, repository", autocomplete: "off", spellcheck: "false",
-    value: wanted.query, oninput: onType,
+    type: "search",
+    id: "search",
+    placeholder: "name, id, tag, repository",
+    autocomplete: "off",
+    spellcheck: "false",
+    value: wanted.query,
+    oninput: onType,
   });
-  const storage = choice("storage_kind", "Storage", [["", "any"], ["external_reference", "external"], ["library_owned", "library"]]);
+  const storage = choice("storage_kind", "Storage", [
+    ["", "any"],
+    ["external_reference", "external"],
+    ["library_owned", "library"],
+  ]);
   const type = choice("model_type", "Type", [["", "any"]]);
-  const format = choice("bundle_format", "Format", [["", "any"], ["diffusers_directory", "diffusers"]]);
+  const format = choice("bundle_format", "Format", [
+    ["", "any"],
+    ["diffusers_directory", "diffusers"],
+  ]);
   const health = choice("validation_state", "Health", [["", "any"], ...HEALTH.map((state) => [state, state])]);
   const reset = h("button", { type: "button", class: "plain", onclick: onReset, hidden: true }, "Show all");
   const rows = h("tbody", { role: "rowgroup" });
   const table = h(
     "table",
     { class: "models", role: "table", "aria-labelledby": "models-title", hidden: true },
-    h("thead", { role: "rowgroup" },
-      h("tr", { role: "row" }, COLUMNS.map((name) => h("th", { scope: "col", role: "columnheader", class: name.toLowerCase() }, name)))),
+    h(
+      "thead",
+      { role: "rowgroup" },
+      h(
+        "tr",
+        { role: "row" },
+        COLUMNS.map((name) => h("th", { scope: "col", role: "columnheader", class: name.toLowerCase() }, name)),
+      ),
+    ),
     rows,
   );
   const count = h("p", { class: "count", role: "status" });
@@ -46,14 +65,29 @@ export function modelsView(refresh) {
     "div",
     { class: "list" },
     alerts,
-    h("section", { "aria-labelledby": "models-title" },
-      h("div", { class: "heading" }, h("h1", { id: "models-title", tabindex: "-1", "data-focus": true }, "Models"), summary),
-      h("form", { class: "filters", role: "search", "aria-label": "Models", onsubmit: (event) => event.preventDefault() },
+    h(
+      "section",
+      { "aria-labelledby": "models-title" },
+      h(
+        "div",
+        { class: "heading" },
+        h("h1", { id: "models-title", tabindex: "-1", "data-focus": true }, "Models"),
+        summary,
+      ),
+      h(
+        "form",
+        { class: "filters", role: "search", "aria-label": "Models", onsubmit: (event) => event.preventDefault() },
         h("div", { class: "field wide" }, h("label", { for: "search" }, "Search"), search),
-        health.field, type.field, storage.field, format.field, reset),
+        health.field,
+        type.field,
+        storage.field,
+        format.field,
+        reset,
+      ),
       fault,
       table,
-      h("div", { class: "under" }, count, pages)),
+      h("div", { class: "under" }, count, pages),
+    ),
   );
 
   function choice(name, label, options) {
@@ -74,7 +108,14 @@ export function modelsView(refresh) {
   }
 
   function onReset() {
-    Object.assign(wanted, { query: "", validation_state: "", storage_kind: "", model_type: "", bundle_format: "", offset: 0 });
+    Object.assign(wanted, {
+      query: "",
+      validation_state: "",
+      storage_kind: "",
+      model_type: "",
+      bundle_format: "",
+      offset: 0,
+    });
     search.value = "";
     for (const each of [health, type, storage, format]) each.select.value = "";
     search.focus();
@@ -122,8 +163,14 @@ export function modelsView(refresh) {
     const first = wanted.offset + 1;
     const last = wanted.offset + models.length;
     const number = (value) => value.toLocaleString("en");
-    if (models.length > 0) count.textContent = `${number(first)} to ${number(last)} of ${number(totalCount)}${filtered ? " that match" : ""}`;
-    else count.textContent = filtered ? "No model matches." : "There is no model yet. Register a bundle, and it shows here.";
+    if (models.length > 0)
+      count.textContent = [number(first), "to", number(last), "of", number(totalCount), filtered && "that match"]
+        .filter(Boolean)
+        .join(" ");
+    else
+      count.textContent = filtered
+        ? "No model matches."
+        : "There is no model yet. Register a bundle, and it shows here.";
     pages.hidden = totalCount <= PAGE;
     previous.disabled = wanted.offset === 0;
     next.disabled = last >= totalCount;
@@ -134,9 +181,21 @@ export function modelsView(refresh) {
     if (!changed(summary, models, bundles, wrong, wanted.validation_state)) return;
     const pressed = [...summary.children].indexOf(document.activeElement);
     const states = HEALTH.filter((name) => bundles[name]).map((name) =>
-      h("button", { type: "button", class: "tally", "aria-pressed": String(wanted.validation_state === name),
-        onclick: () => { health.select.value = wanted.validation_state === name ? "" : name; change("validation_state", health.select.value); refresh(); } },
-        badge(name, `${bundles[name].toLocaleString("en")} ${name}`)));
+      h(
+        "button",
+        {
+          type: "button",
+          class: "tally",
+          "aria-pressed": String(wanted.validation_state === name),
+          onclick: () => {
+            health.select.value = wanted.validation_state === name ? "" : name;
+            change("validation_state", health.select.value);
+            refresh();
+          },
+        },
+        badge(name, `${bundles[name].toLocaleString("en")} ${name}`),
+      ),
+    );
     summary.replaceChildren(
       h("span", { class: "total" }, `${models.toLocaleString("en")} ${models === 1 ? "model" : "models"}`),
       ...states,
@@ -174,9 +233,21 @@ function row(model) {
   return h(
     "tr",
     { role: "row" },
-    h("th", { scope: "row", role: "rowheader", class: "model" },
-      h("a", { href: `#/model/${encodeURIComponent(model.id)}` }, h("bdi", null, shown(model.officialName || model.id))),
-      h("span", { class: "id" }, h("bdi", null, shown(model.id)), where ? h("span", { class: "place", title: shown(where) }, path(where)) : null)),
+    h(
+      "th",
+      { scope: "row", role: "rowheader", class: "model" },
+      h(
+        "a",
+        { href: `#/model/${encodeURIComponent(model.id)}` },
+        h("bdi", null, shown(model.officialName || model.id)),
+      ),
+      h(
+        "span",
+        { class: "id" },
+        h("bdi", null, shown(model.id)),
+        where ? h("span", { class: "place", title: shown(where) }, path(where)) : null,
+      ),
+    ),
     cell("Health", badge(model.validation_state, model.validation_state ? undefined : "no verdict")),
     cell("Type", shown(model.modelType)),
     cell("Storage", named(model.storage_kind)),

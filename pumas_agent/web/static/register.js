@@ -3,8 +3,8 @@
 import { call } from "./agent.js";
 import { announce, badge, failure, fields, findingList, h, path, shown, size } from "./dom.js";
 import { componentTable } from "./model.js";
+import { nameForm } from "./naming.js";
 
-const DEFAULT_FAMILY = "imported";
 const KINDS = {
   single_file: "one model file",
   single_bundle: "a diffusers bundle",
@@ -18,10 +18,25 @@ export function registerView(state, refresh) {
   let asking = null;
   let chosen = null;
 
-  const input = h("input", { id: "folder", type: "text", required: true, autocomplete: "off", spellcheck: "false", placeholder: "/srv/models/stable-diffusion-xl" });
+  const input = h("input", {
+    id: "folder",
+    type: "text",
+    required: true,
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: "/srv/models/stable-diffusion-xl",
+  });
   const look = h("button", { type: "submit", class: "primary" }, "Look at it");
-  const below = h("button", { type: "button", onclick: () => input.reportValidity() && discover([input.value.trim()]) }, "Find bundles below it");
-  const usual = h("button", { type: "button", class: "plain", onclick: () => discover(null) }, "Find in the configured folders");
+  const below = h(
+    "button",
+    { type: "button", onclick: () => input.reportValidity() && discover([input.value.trim()]) },
+    "Find bundles below it",
+  );
+  const usual = h(
+    "button",
+    { type: "button", class: "plain", onclick: () => discover(null) },
+    "Find in the configured folders",
+  );
   const progress = h("p", { class: "quiet", role: "status" });
   const fault = h("div", null);
   const found = h("div", null);
@@ -31,11 +46,29 @@ export function registerView(state, refresh) {
     { class: "register", "aria-labelledby": "register-title" },
     h("p", { class: "back" }, h("a", { href: "#/" }, "← All models")),
     h("h1", { id: "register-title", tabindex: "-1", "data-focus": true }, "Register a bundle"),
-    h("p", null, "A bundle is a diffusers folder, one with a model_index.json. It is registered where it lies: nothing is copied, moved or written there."),
-    h("form", { class: "panel", "aria-label": "Folder", onsubmit: (event) => { event.preventDefault(); classify(input.value.trim()); } },
+    h(
+      "p",
+      null,
+      "A bundle is a diffusers folder, one with a model_index.json. It is registered where it lies: ",
+      "nothing is copied, moved or written there.",
+    ),
+    h(
+      "form",
+      {
+        class: "panel",
+        "aria-label": "Folder",
+        onsubmit: (event) => {
+          event.preventDefault();
+          classify(input.value.trim());
+        },
+      },
       h("div", { class: "field wide" }, h("label", { for: "folder" }, "Folder, on the machine of the agent"), input),
-      h("div", { class: "buttons" }, look, below, usual)),
-    progress, fault, found, verdict,
+      h("div", { class: "buttons" }, look, below, usual),
+    ),
+    progress,
+    fault,
+    found,
+    verdict,
   );
 
   async function ask(what, method, params, show) {
@@ -55,34 +88,73 @@ export function registerView(state, refresh) {
 
   function discover(paths) {
     verdict.replaceChildren();
-    ask(paths ? "searching the folder" : "searching the configured folders", "discover_bundles", paths ? { paths } : {}, showFound);
+    ask(
+      paths ? "searching the folder" : "searching the configured folders",
+      "discover_bundles",
+      paths ? { paths } : {},
+      showFound,
+    );
   }
 
   function showFound({ bundles, searched, not_searched: left, truncated }) {
     const places = (some) => some.map(({ path: place, reason }) => h("li", null, path(place), `: ${shown(reason)}`));
-    found.replaceChildren(h(
-      "section",
-      { class: "panel" },
-      h("h2", null, bundles.length === 1 ? "1 bundle" : `${bundles.length} bundles`),
-      searched.length === 0 && left.length === 0 ? h("p", { class: "hint" }, "No folder is configured: set bundles.search_roots, or name a folder above.") : null,
-      h("ul", { class: "found" }, bundles.map(foundItem)),
-      truncated ? h("p", { class: "hint" }, "The search met a bound, so there may be more: name a folder further down.") : null,
-      left.length > 0 ? h("details", null, h("summary", null, `${left.length} folders were not searched`), h("ul", null, places(left))) : null,
-    ));
+    found.replaceChildren(
+      h(
+        "section",
+        { class: "panel" },
+        h("h2", null, bundles.length === 1 ? "1 bundle" : `${bundles.length} bundles`),
+        searched.length === 0 && left.length === 0
+          ? h("p", { class: "hint" }, "No folder is configured: set bundles.search_roots, or name a folder above.")
+          : null,
+        h("ul", { class: "found" }, bundles.map(foundItem)),
+        truncated
+          ? h("p", { class: "hint" }, "The search met a bound, so there may be more: name a folder further down.")
+          : null,
+        left.length > 0
+          ? h(
+              "details",
+              null,
+              h("summary", null, `${left.length} folders were not searched`),
+              h("ul", null, places(left)),
+            )
+          : null,
+      ),
+    );
     announce(`${bundles.length} bundles found`);
   }
 
   function foundItem(bundle) {
     const action = bundle.registered
-      ? h("a", { class: "button", href: `#/model/${encodeURIComponent(bundle.model_id)}`, "aria-label": `See ${shown(bundle.model_id)}` }, "Registered: see it")
-      : h("button", { type: "button", "aria-label": `Choose ${shown(bundle.path)}`, onclick: () => choose(bundle) }, "Choose");
+      ? h(
+          "a",
+          {
+            class: "button",
+            href: `#/model/${encodeURIComponent(bundle.model_id)}`,
+            "aria-label": `See ${shown(bundle.model_id)}`,
+          },
+          "Registered: see it",
+        )
+      : h(
+          "button",
+          { type: "button", "aria-label": `Choose ${shown(bundle.path)}`, onclick: () => choose(bundle) },
+          "Choose",
+        );
     return h(
       "li",
       null,
-      h("div", { class: "grow" },
-        h("p", { class: "line" }, h("strong", null, h("bdi", null, shown(bundle.repo_id ?? bundle.official_name))), badge(bundle.health), h("span", { class: "quiet" }, size(bundle.size_bytes))),
+      h(
+        "div",
+        { class: "grow" },
+        h(
+          "p",
+          { class: "line" },
+          h("strong", null, h("bdi", null, shown(bundle.repo_id ?? bundle.official_name))),
+          badge(bundle.health),
+          h("span", { class: "quiet" }, size(bundle.size_bytes)),
+        ),
         h("p", { class: "quiet" }, path(bundle.path)),
-        bundle.first_finding ? h("p", { class: "what" }, shown(bundle.first_finding.message)) : null),
+        bundle.first_finding ? h("p", { class: "what" }, shown(bundle.first_finding.message)) : null,
+      ),
       action,
     );
   }
@@ -96,31 +168,55 @@ export function registerView(state, refresh) {
     chosen = names;
     verdict.replaceChildren();
     if (!names) found.replaceChildren();
-    ask("looking at it", "classify_model_import_paths", { paths: [folder] }, ({ classifications: [what] }) => showVerdict(what));
+    ask("looking at it", "classify_model_import_paths", { paths: [folder] }, ({ classifications: [what] }) =>
+      showVerdict(what),
+    );
   }
 
   function showVerdict(what) {
     const isBundle = what.kind === "single_bundle";
     const well = isBundle && what.findings.length === 0;
     const parts = what.component_manifest ?? [];
-    verdict.replaceChildren(h(
-      "section",
-      { class: "panel", "aria-labelledby": "verdict-title" },
-      h("div", { class: "heading" }, h("h2", { id: "verdict-title", tabindex: "-1" }, isBundle ? shown(what.pipeline_class ?? "A bundle") : "What it is"),
-        isBundle ? badge(well ? "valid" : "invalid", well ? "valid" : `${what.findings.length} wrong`) : badge("unjudged", KINDS[what.kind] ?? shown(what.kind))),
-      fields([["Path", path(what.path)], ["Kind", KINDS[what.kind] ?? shown(what.kind)], ["Size", size(what.size_bytes)], ["Because", shown(what.reasons.join("; "))]]),
-      what.findings.length > 0 ? [h("h3", null, "What is wrong"), findingList(what.findings, state.words)] : null,
-      parts.length > 0 ? h("details", { open: !well }, h("summary", null, `${parts.length} components`), componentTable(parts)) : null,
-      what.candidates.length > 0 ? [h("h3", null, "What lies in it"), h("ul", { class: "found" }, what.candidates.map(candidate))] : null,
-      isBundle ? nameForm(what, well) : h("p", { class: "hint" }, advice(what)),
-    ));
+    verdict.replaceChildren(
+      h(
+        "section",
+        { class: "panel", "aria-labelledby": "verdict-title" },
+        h(
+          "div",
+          { class: "heading" },
+          h(
+            "h2",
+            { id: "verdict-title", tabindex: "-1" },
+            isBundle ? shown(what.pipeline_class ?? "A bundle") : "What it is",
+          ),
+          isBundle
+            ? badge(well ? "valid" : "invalid", well ? "valid" : `${what.findings.length} wrong`)
+            : badge("unjudged", KINDS[what.kind] ?? shown(what.kind)),
+        ),
+        fields([
+          ["Path", path(what.path)],
+          ["Kind", KINDS[what.kind] ?? shown(what.kind)],
+          ["Size", size(what.size_bytes)],
+          ["Because", shown(what.reasons.join("; "))],
+        ]),
+        what.findings.length > 0 ? [h("h3", null, "What is wrong"), findingList(what.findings, state.words)] : null,
+        parts.length > 0
+          ? h("details", { open: !well }, h("summary", null, `${parts.length} components`), componentTable(parts))
+          : null,
+        what.candidates.length > 0
+          ? [h("h3", null, "What lies in it"), h("ul", { class: "found" }, what.candidates.map(candidate))]
+          : null,
+        isBundle ? nameForm(what, chosen ?? {}, state.words, refresh) : h("p", { class: "hint" }, advice(what)),
+      ),
+    );
     verdict.querySelector("#verdict-title").focus({ preventScroll: true });
     verdict.scrollIntoView({ block: "nearest" });
   }
 
   function advice(what) {
     if (what.candidates.length > 0) return "Choose one of them, or search for bundles below the folder.";
-    if (what.kind === "single_file" || what.kind === "single_model_directory") return "The page registers bundles. `pumas-agent import` copies other models into the library.";
+    if (what.kind === "single_file" || what.kind === "single_model_directory")
+      return "The page registers bundles. `pumas-agent import` copies other models into the library.";
     return "Name the folder that holds model_index.json, or search for bundles below this one.";
   }
 
@@ -129,58 +225,34 @@ export function registerView(state, refresh) {
     return h(
       "li",
       null,
-      h("div", { class: "grow" },
-        h("p", { class: "line" }, h("strong", null, h("bdi", null, shown(one.display_name))), bundle ? badge(one.findings.length > 0 ? "invalid" : "valid") : h("span", { class: "quiet" }, shown(one.kind.replaceAll("_", " ")))),
-        h("p", { class: "quiet" }, path(one.path))),
-      bundle ? h("button", { type: "button", "aria-label": `Choose ${shown(one.path)}`, onclick: () => { input.value = one.path; classify(one.path); } }, "Choose") : null,
+      h(
+        "div",
+        { class: "grow" },
+        h(
+          "p",
+          { class: "line" },
+          h("strong", null, h("bdi", null, shown(one.display_name))),
+          bundle
+            ? badge(one.findings.length > 0 ? "invalid" : "valid")
+            : h("span", { class: "quiet" }, shown(one.kind.replaceAll("_", " "))),
+        ),
+        h("p", { class: "quiet" }, path(one.path)),
+      ),
+      bundle
+        ? h(
+            "button",
+            {
+              type: "button",
+              "aria-label": `Choose ${shown(one.path)}`,
+              onclick: () => {
+                input.value = one.path;
+                classify(one.path);
+              },
+            },
+            "Choose",
+          )
+        : null,
     );
-  }
-
-  function nameForm(what, well) {
-    const folder = what.path.replace(/\/+$/, "").split("/").pop();
-    const names = chosen ?? {};
-    const family = h("input", { id: "family", required: true, maxlength: "512", value: names.family ?? DEFAULT_FAMILY, autocomplete: "off", spellcheck: "false" });
-    const name = h("input", { id: "official-name", required: true, maxlength: "512", value: names.official_name ?? what.suggested_official_name ?? folder, autocomplete: "off", spellcheck: "false" });
-    const anyway = h("input", { id: "anyway", type: "checkbox", required: !well });
-    const button = h("button", { type: "submit", class: "primary" }, "Register");
-    const refused = h("div", null);
-    return h(
-      "form",
-      { "aria-label": "Names", onsubmit: (event) => { event.preventDefault(); register(); } },
-      h("div", { class: "columns" },
-        h("div", { class: "field" }, h("label", { for: "family" }, "Family"), family),
-        h("div", { class: "field" }, h("label", { for: "official-name" }, "Name"), name)),
-      h("p", { class: "quiet" }, "Both become part of its id, which stays."),
-      well ? null : h("p", { class: "check" }, anyway, h("label", { for: "anyway" }, "Register it although it is not valid. No runtime is given it before it is.")),
-      refused,
-      h("div", { class: "buttons" }, button),
-    );
-
-    async function register() {
-      button.disabled = true;
-      refused.replaceChildren();
-      try {
-        const result = await call("import_external_diffusers_directory", {
-          source_path: what.path, family: family.value.trim(), official_name: name.value.trim(),
-          repo_id: names.repo_id ?? null, allow_unhealthy: anyway.checked,
-        });
-        if (result.success) {
-          announce(`${result.status}: ${result.model_id}`);
-          location.hash = `#/model/${encodeURIComponent(result.model_id)}`;
-          refresh();
-          return;
-        }
-        refused.replaceChildren(
-          failure({ message: result.error ?? "It was refused.", hint: null }),
-          result.model_id ? h("p", null, "In the way: ", h("a", { href: `#/model/${encodeURIComponent(result.model_id)}` }, h("bdi", null, shown(result.model_id)))) : "",
-          result.findings.length > 0 ? findingList(result.findings, state.words) : "",
-        );
-      } catch (error) {
-        refused.replaceChildren(failure(error));
-      } finally {
-        button.disabled = false;
-      }
-    }
   }
 
   return {

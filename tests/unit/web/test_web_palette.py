@@ -13,6 +13,7 @@ TEXT = [
     *((state, ground) for state in ("good", "bad") for ground in ("ground", "panel")),
     *(("text", f"{state}-ground") for state in ("warn", "bad")),
     ("quiet", "bad-ground"),
+    ("link", "bad-ground"),
 ]
 """Which colour is written on which: 4.5 to one."""
 EDGES = [*(("edge", ground) for ground in ("ground", "panel")), ("accent", "ground"), ("accent", "panel")]
