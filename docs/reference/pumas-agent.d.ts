@@ -56,6 +56,8 @@ export interface AgentStatus {
   open_fds: number;
   /** Processor time since the start, without judging processes. */
   cpu_seconds: number;
+  /** URL of the page in the browser, without its token; null when none is served. */
+  page: string | null;
   /** Faults since the start that were contained; the log has the details. */
   faults: string[];
 }
@@ -1026,6 +1028,8 @@ export interface ModelDetails {
   bundle_format: BundleFormat | null;
   validation_state: AssetValidationState | null;
   entry_path: string | null;
+  /** Of its files, as its record says. */
+  size_bytes: number | null;
   /** The row's metadata, as the index holds it. */
   metadata: Record<string, unknown>;
   validation_errors: AssetValidationError[];
@@ -1271,6 +1275,8 @@ export interface ModelRow {
   bundle_format: BundleFormat | null;
   validation_state: AssetValidationState | null;
   entry_path: string | null;
+  /** Of its files, as its record says. */
+  size_bytes: number | null;
 }
 
 /** The filesystem that holds a bundle: how it can be told from another one, and where the bundle is in it. */
@@ -1868,6 +1874,7 @@ export type ErrorCode =
   | "config_invalid"
   | "extra_not_installed"
   | "agent_not_running"
+  | "page_not_served"
   | "agent_unreachable";
 
 /** What each method of the socket takes and gives. */

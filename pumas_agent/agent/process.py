@@ -15,6 +15,7 @@ from pumas_agent.contracts.errors import LibraryBusy
 from pumas_agent.health import Notifier, configure_logs
 from pumas_agent.serving import inherited_socket
 from pumas_agent.settings import Settings
+from pumas_agent.web import LoopbackAddress
 
 _STANDARD_STREAMS = (0, 1, 2)
 
@@ -26,6 +27,7 @@ async def run_agent(
     *,
     reread: Callable[[], Settings] | None = None,
     on_ready: Callable[[], None] | None = None,
+    web: LoopbackAddress | None = None,
 ) -> None:
     """Serve a library until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 
@@ -35,10 +37,11 @@ async def run_agent(
         settings: what holds at the start.
         reread: gives the settings as they are now, or raises `SettingsInvalid`; without it SIGHUP ends the agent.
         on_ready: called when the socket answers.
+        web: where the page in the browser is served; null: nowhere.
 
     Raises:
         LibraryBusy: another agent owns the library, or listens on the socket.
-        LibraryUnavailable, SettingsInvalid: it cannot be opened or bound.
+        LibraryUnavailable, SettingsInvalid: it cannot be opened or bound, or the page cannot be served.
     """
     configure_logs(settings.log.level, settings.log.format)
     stop, hang_up = asyncio.Event(), asyncio.Event()
@@ -48,7 +51,7 @@ async def run_agent(
     ends = reread is None or any(os.isatty(stream) for stream in _STANDARD_STREAMS)
     loop.add_signal_handler(signal.SIGHUP, stop.set if ends else hang_up.set)
     notifier = Notifier.from_environment(os.environ)
-    agent = Agent(settings, notifier, inherited_socket(os.environ))
+    agent = Agent(settings, notifier, inherited_socket(os.environ), web)
     reloading: asyncio.Task[None] | None = None
     try:
         await agent.start(given_up=stop.is_set)

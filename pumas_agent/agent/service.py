@@ -48,6 +48,7 @@ from pumas_agent.serving.subscriptions import Subscriptions
 from pumas_agent.settings import Settings
 from pumas_agent.watching import LIBRARY as LIBRARY_ROOT
 from pumas_agent.watching import WatchdogWatcher, library_scope
+from pumas_agent.web import LoopbackAddress, Page
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while the event loop wants it; a lookup waits for this at worst."""
@@ -67,14 +68,21 @@ class Agent:
         settings: what it was told.
         notifier: the way to the service manager, where there is one.
         inherited: the socket that the service manager listens on for the agent; null: it makes its own.
+        web: where the page in the browser is served; null: nowhere.
     """
 
     def __init__(
-        self, settings: Settings, notifier: Notifier | None = None, inherited: BoundSocket | None = None
+        self,
+        settings: Settings,
+        notifier: Notifier | None = None,
+        inherited: BoundSocket | None = None,
+        web: LoopbackAddress | None = None,
     ) -> None:
         self._settings = settings
         self._notifier = notifier or Notifier()
         self._inherited = inherited
+        self._web = web
+        self._page: Page | None = None
         self._socket_path = settings.socket.path if inherited is None else inherited.path
         self._started_at = utc_now()
         self._started = time.monotonic()
@@ -175,13 +183,16 @@ class Agent:
         )
         bound = self._inherited or bind_socket(settings.socket.path, group=settings.socket.group)
         self._stopping.append(bound.close)
-        self.server = RpcServer(
-            methods.registry(),
-            PeerPolicy.of_this_process(settings.socket.group),
-            Limits(connections=settings.socket.max_connections),
-        )
+        registry, policy = methods.registry(), PeerPolicy.of_this_process(settings.socket.group)
+        limits = Limits(connections=settings.socket.max_connections)
+        self.server = RpcServer(registry, policy, limits)
         await self.server.start(bound)
         self._stopping.append(self.server.stop)
+        if self._web is not None:
+            self._page = await Page.serve(
+                self._web, socket=self._socket_path, registry=registry, policy=policy, limits=limits
+            )
+            self._stopping.append(self._page.stop)
         log.info(
             "agent.ready",
             version=__version__,
@@ -450,6 +461,7 @@ class Agent:
             rss_bytes=used.rss_bytes,
             open_fds=used.open_fds,
             cpu_seconds=used.cpu_seconds,
+            page=self._page.url if self._page is not None else None,
             faults=(
                 *self._faults,
                 *self._outlets.faults(),

@@ -42,6 +42,7 @@ from pumas_agent.cli.top import top
 from pumas_agent.cli.unregister import unregister
 from pumas_agent.cli.validate import validate
 from pumas_agent.cli.verify import verify
+from pumas_agent.cli.web import web
 
 
 class _SomePath(click.Path):
@@ -114,5 +115,6 @@ for command in (
     events,
     metrics,
     top,
+    web,
 ):
     program.add_command(command)

@@ -54,6 +54,8 @@ def _fields(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "queue", state["queue"]
     yield "watching", _watching(state)
     yield "socket", f"{state['socket']}, {counted(state['connections'], 'connection')}"
+    if state.get("page"):
+        yield "page", f"{state['page']}; `pumas-agent web` prints the link"
     yield "agent", f"version {state['version']}, pid {state['pid']}, since {state['started_at']}"
     yield "memory", f"{state['rss_bytes'] / 2**20:.0f} MiB"
     if "cpu_seconds" in state:  # an agent of an older version does not say

@@ -377,6 +377,13 @@ class AgentNotRunning(PumasError):
     exit_code = 3
 
 
+class PageNotServed(PumasError):
+    """The agent runs, and serves no page."""
+
+    code = "page_not_served"
+    exit_code = 3
+
+
 class AgentUnreachable(PumasError):
     """The socket is there but the agent did not answer: refused, closed or timed out."""
 

@@ -35,6 +35,7 @@ class ModelRow(_CamelContract):
     bundle_format: BundleFormat | None = Field(alias="bundle_format")
     validation_state: AssetValidationState | None = Field(alias="validation_state")
     entry_path: str | None = Field(alias="entry_path")
+    size_bytes: int | None = Field(default=None, alias="size_bytes", description="Of its files, as its record says.")
 
 
 class ModelDetails(ModelRow):
@@ -195,4 +196,7 @@ class AgentStatus(Contract):
     rss_bytes: int
     open_fds: int = Field(default=0, description="File descriptors that are open.")
     cpu_seconds: float = Field(default=0.0, description="Processor time since the start, without judging processes.")
+    page: str | None = Field(
+        default=None, description="URL of the page in the browser, without its token; null when none is served."
+    )
     faults: tuple[str, ...] = Field(description="Faults since the start that were contained; the log has the details.")

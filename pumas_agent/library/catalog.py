@@ -64,6 +64,7 @@ class CatalogEntry:
     pipeline_tag: str | None = None
     revision: str | None = None
     selected_artifact_id: str | None = None
+    size_bytes: int | None = None
     is_partial: bool = False
     """Files of it are known to be missing: a download that goes on, or was given up."""
     names: str = ""
@@ -218,6 +219,7 @@ def entry_of(row: IndexRow) -> CatalogEntry:
         pipeline_tag=_word(facts.get("pipeline_tag")),
         revision=_string(facts.get("upstream_revision")),
         selected_artifact_id=_string(facts.get("selected_artifact_id")),
+        size_bytes=_size(facts.get("size_bytes")),
         is_partial=_is_partial(facts),
         names=folded_names(row.id, row.official_name, row.cleaned_name, _string(facts.get("repo_id"))),
         words=folded_words(row.id, row.official_name, row.cleaned_name, row.model_type, family or "", *tags),
@@ -274,6 +276,10 @@ def _member(kind: type[_E], value: Any) -> _E | None:
 
 def _string(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _size(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def _word(value: Any) -> str | None:

@@ -122,4 +122,5 @@ def _row(entry: CatalogEntry) -> ModelRow:
         bundle_format=entry.bundle_format,
         validation_state=entry.validation_state,
         entry_path=entry.entry_path,
+        size_bytes=entry.size_bytes,
     )

@@ -58,6 +58,7 @@ async def test_a_row_shows_what_a_model_is_and_how_it_fares(agent: "Parts", bund
         "bundle_format": "diffusers_directory",
         "validation_state": "valid",
         "entry_path": str(bundle),
+        "size_bytes": agent.record(TINY)["size_bytes"],
     }
     assert (rows[1]["storage_kind"], rows[1]["validation_state"], rows[1]["hashes"]) == (
         "library_owned",

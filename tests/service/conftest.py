@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +49,7 @@ class AgentUnderTest:
         socket: Path | None,
         environ: Mapping[str, str],
         within: Sequence[str] = (),
+        options: Sequence[str] = (),
     ) -> None:
         self.library = library or folder / "library"
         self.socket = socket or folder / "agent.sock"
@@ -59,7 +61,7 @@ class AgentUnderTest:
         self._clients: list[AgentClient] = []
         flags = "--library", str(self.library), "--socket", str(self.socket)
         self.process = subprocess.Popen(
-            [*within, sys.executable, "-m", "pumas_agent", *flags, "run"],
+            [*within, sys.executable, "-m", "pumas_agent", *flags, "run", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -255,9 +257,12 @@ def start(short_tmp: Path) -> Iterator[StartAgent]:
         socket: Path | None = None,
         wait: bool = True,
         within: Sequence[str] = (),
+        options: Sequence[str] = (),
         **environ: str,
     ) -> AgentUnderTest:
-        agent = AgentUnderTest(short_tmp, library=library, socket=socket, environ=environ, within=within)
+        agent = AgentUnderTest(
+            short_tmp, library=library, socket=socket, environ=environ, within=within, options=options
+        )
         started.append(agent)
         return agent.ready() if wait else agent
 
@@ -268,6 +273,21 @@ def start(short_tmp: Path) -> Iterator[StartAgent]:
                 agent.stop()
     finally:
         for agent in started:
+            if agent.process.poll() is None:
+                agent.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_agent() -> Iterator[AgentUnderTest]:
+    """A ready agent that serves the page, for the tests of one file that leave it as it was."""
+    with tempfile.TemporaryDirectory(prefix="pumas-", dir="/tmp") as name:
+        folder = Path(name).resolve()
+        options = ("--web", "127.0.0.1:0")
+        agent = AgentUnderTest(folder, library=None, socket=None, environ={"HOME": name}, options=options)
+        try:
+            yield agent.ready()
+            agent.stop()
+        finally:
             if agent.process.poll() is None:
                 agent.kill()
 

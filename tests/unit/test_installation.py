@@ -32,10 +32,11 @@ def test_the_installed_package_is_tested() -> None:
 
 
 def test_the_package_has_its_data() -> None:
-    """The schema of the index and the mark of a typed package are installed with it."""
+    """The schema of the index, the files of the page and the mark of a typed package are installed with it."""
     package = Path(str(pumas_agent.__file__)).parent
 
     installed = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.suffix != ".py"}
 
-    expected = {path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.sql")} | {"py.typed"}
+    data = [*SOURCES.rglob("*.sql"), *(SOURCES / "web" / "static").iterdir()]
+    expected = {path.relative_to(SOURCES).as_posix() for path in data} | {"py.typed"}
     assert expected <= installed

@@ -325,3 +325,18 @@ def test_enable_runs_what_install_would_only_name(run: Run, tmp_path: Path, monk
     assert (tmp_path / "asked").read_text() == "--user daemon-reload\n--user enable --now pumas-agent.service\n"
     (tmp_path / "code").write_text("3")
     assert "exit code 3" in run("service", "install", "--systemd", "--enable", code=2)["error"]["message"]
+
+
+def test_the_drop_in_of_the_page_fits_the_unit() -> None:
+    """It has the unit's command with the page, and allows the network that the unit refuses: for this machine alone."""
+    text = (ROOT / "systemd/pumas-agent.service.d/web.conf").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+
+    command = f"{_value(SHIPPED['systemd/pumas-agent.service'], 'ExecStart')} --web 127.0.0.1:8451"
+    assert lines[:3] == ["[Service]", "ExecStart=", f"ExecStart={command}"]
+    assert {"RestrictAddressFamilies=AF_INET AF_INET6", "IPAddressDeny=any", "IPAddressAllow=localhost"} < set(lines)
+    assert not re.search(FORBIDDEN, text)
+
+
+def _value(unit: str, name: str) -> str:
+    return next(line.partition("=")[2] for line in unit.splitlines() if line.startswith(f"{name}="))

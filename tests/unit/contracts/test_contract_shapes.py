@@ -53,7 +53,7 @@ def test_a_row_has_the_old_names_in_camel_case_and_the_new_ones_as_in_the_metada
     """Reference 6.5: a front end reads the same keys as before, and nulls where there is nothing (R6)."""
     assert list(ModelRow.model_validate(ROW).model_dump(mode="json")) == [
         "id", "path", "cleanedName", "officialName", "modelType", "tags", "hashes", "updatedAt",
-        "storage_kind", "bundle_format", "validation_state", "entry_path",
+        "storage_kind", "bundle_format", "validation_state", "entry_path", "size_bytes",
     ]  # fmt: skip
 
 
