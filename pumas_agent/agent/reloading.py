@@ -11,7 +11,11 @@ AT_ONCE = (
     "watch.max_delay_ms",
     "bundles.search_roots",
     "bundles.auto_relocate",
-    "health.",
+    "health.mass_disappearance_share",
+    "health.mass_disappearance_min",
+    "health.visible_after_ms",
+    "health.on_alert",
+    "health.metrics_file",
     "feed.",
     "log.level",
 )
