@@ -5,11 +5,13 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
-from types import FunctionType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pumas_agent import client
 from pumas_agent.client import AgentClient, AsyncAgentClient, ListFilters, load_pipeline, wire
+
+if TYPE_CHECKING:
+    from types import FunctionType
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _SECTION = re.compile(r"^(Args|Raises|Returns):$", re.MULTILINE)
@@ -18,7 +20,12 @@ _ITEM = re.compile(r"^    (\w[\w, ]*): ", re.MULTILINE)
 
 def client_parts() -> Iterator[str]:
     """The page, paragraph by paragraph: every public name of `pumas_agent.client`."""
-    told: list[type | FunctionType] = [AgentClient, AsyncAgentClient, cast("FunctionType", load_pipeline), ListFilters]
+    told: list[type | FunctionType] = [
+        AgentClient,
+        AsyncAgentClient,
+        cast("FunctionType", load_pipeline),
+        ListFilters,
+    ]
     for public in told:
         node = ast.parse(textwrap.dedent(inspect.getsource(public))).body[0]
         yield f"## `{public.__name__}`"

@@ -84,7 +84,7 @@ def _run(words: list[str]) -> int:
     except Exception as fault:  # the last handler: exit code 1 has another meaning than Python gives it
         if isinstance(fault, BrokenPipeError) or (isinstance(fault, OSError) and fault.errno in _OUTPUT_FULL):
             raise
-        traceback.print_exc()
+        _say(traceback.format_exc().rstrip("\n"))
         return _report(InternalError(f"{type(fault).__name__}: {fault}", hint="this is a fault of pumas-agent"), words)
 
 
@@ -94,9 +94,18 @@ def _report(error: PumasError, words: Sequence[str]) -> int:
         body = {"code": error.code, "message": error.message, "hint": error.hint, "data": error.data}
         click.echo(json.dumps({"schema": "pumas-agent/error/1", "error": body}))
         return error.exit_code
-    click.echo(f"error: {printable(error.message)}", err=True)
+    _say(f"error: {printable(error.message)}")
     for finding in error.data.get("validation_errors") or ():
-        click.echo(f"  {finding_line(finding)}", err=True)
+        _say(f"  {finding_line(finding)}")
     if error.hint:
-        click.echo(f"hint: {printable(error.hint)}", err=True)
+        _say(f"hint: {printable(error.hint)}")
     return error.exit_code
+
+
+def _say(text: str) -> None:
+    """On stderr. In the journal of systemd as an error: why a service did not start has to be found there."""
+    if "JOURNAL_STREAM" in os.environ and sys.stderr is not None:
+        from pumas_agent.health import is_journal, with_priority
+
+        text = with_priority(text, "error") if is_journal(sys.stderr, os.environ) else text
+    click.echo(text, err=True)

@@ -16,6 +16,7 @@ from pumas_agent.health.journal import AlertEvent, AlertJournal
 from pumas_agent.health.library import LIBRARY, LIBRARY_CODES, config_condition, library_condition
 from pumas_agent.health.logs import configure_logs
 from pumas_agent.health.notify import Notifier, Watchdog
+from pumas_agent.health.priorities import is_journal, with_priority
 from pumas_agent.health.watching import WATCH_CODES, lost_condition, watch_conditions
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "config_condition",
     "configure_logs",
     "distrust",
+    "is_journal",
     "library_condition",
     "lost_condition",
     "mass_condition",
@@ -43,4 +45,5 @@ __all__ = [
     "offline_condition",
     "unresponsive_condition",
     "watch_conditions",
+    "with_priority",
 ]

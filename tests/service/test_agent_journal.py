@@ -25,7 +25,7 @@ CRITICAL, ERROR, WARNING, INFO, DEBUG = "2", "3", "4", "6", "7"
 
 ANNOUNCED = """
 import os, sys
-found = os.fstat(1)
+found = os.fstat(2 if os.environ.get("OF_STDERR") else 1)
 os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino + int(sys.argv[1])}"
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
@@ -191,3 +191,21 @@ def test_what_is_announced_wrongly_is_no_journal() -> None:
             env={**os.environ, "JOURNAL_STREAM": value},
         )
         assert [json.loads(line)["event"] for line in done.stdout.splitlines()][:2] == ["a", "b"]
+
+
+@pytest.mark.parametrize("off_by", [0, 1])
+def test_why_a_service_did_not_start_is_an_error_in_the_journal(short_tmp: Path, off_by: int) -> None:
+    """What is said on stderr before there is a log; elsewhere it is as it always was."""
+    config = short_tmp / "config.toml"
+    config.write_text("[watch]\ndebounce = 1\n")
+    command = announced("-m", "pumas_agent", "--config", str(config), "run", off_by=off_by)
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "OF_STDERR": "1"})
+
+    prefix = "" if off_by else f"<{ERROR}>"
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (78, "")
+    assert [line.startswith(f"{prefix}{name}: ") for line, name in zip(lines, ("error", "hint"), strict=True)] == [
+        True,
+        True,
+    ]

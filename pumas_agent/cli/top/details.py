@@ -1,8 +1,11 @@
-"""One model on the screen of `top`: what `explain` and `show` print, loaded again while it is looked at."""
+"""One model on the screen of `top`: what `explain` and `show` print, asked again when the agent told of something.
+
+Never asks by the clock: to explain a bundle the agent looks at all of it.
+"""
 
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.text import Text
@@ -15,12 +18,10 @@ from textual.widgets import Static
 from pumas_agent.cli.explain import print_explanation
 from pumas_agent.cli.output import printable
 from pumas_agent.cli.show import print_model
+from pumas_agent.cli.top.feed import Feed
 from pumas_agent.contracts.errors import PumasError
 
-if TYPE_CHECKING:
-    from pumas_agent.client import AsyncAgentClient
-
-_AGAIN_S = 2.0
+_LOOK_S = 0.5
 _WIDE = 10_000
 """Lines are folded by the screen, which knows how wide it is."""
 
@@ -34,11 +35,12 @@ class Details(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter", "dismiss", "Back")]
 
-    def __init__(self, client: "AsyncAgentClient", model_id: str) -> None:
-        """Ask by this client."""
+    def __init__(self, feed: Feed, model_id: str) -> None:
+        """Ask on the connection of the feed, when the feed has news."""
         super().__init__()
-        self._client = client
+        self._feed = feed
         self._model_id = model_id
+        self._seen: tuple[int, str | None] | None = None
 
     def compose(self) -> ComposeResult:
         """The words, and the keys."""
@@ -47,15 +49,19 @@ class Details(Screen[None]):
         yield Static(" Esc back  q quit  arrows PgUp PgDn move", id="keys", markup=False)
 
     def on_mount(self) -> None:
-        """Ask now and again: what is repaired shows."""
+        """Ask now and with each news: what is repaired shows."""
         self.query_one("#about").focus()
         self.call_later(self._load)
-        self.set_interval(_AGAIN_S, self._load)
+        self.set_interval(_LOOK_S, self._load)
 
     async def _load(self) -> None:
+        news = self._feed.events, self._feed.view.gone
+        if news == self._seen:
+            return
+        self._seen = news
         try:
-            told = await self._client.call("explain_model", model_id=self._model_id)
-            model = await self._client.call("get_model", model_id=self._model_id)
+            told = await self._feed.client.call("explain_model", model_id=self._model_id)
+            model = await self._feed.client.call("get_model", model_id=self._model_id)
         except PumasError as error:
             hint = f"\n-> {printable(error.hint)}" if error.hint else ""
             words = Text(f"{printable(self._model_id)}: {printable(error.message)}{hint}")

@@ -35,6 +35,8 @@ class Feed:
 
     def __init__(self, socket: Path, visible: Callable[[], Iterable[str]] = tuple) -> None:
         self.view = View()
+        self.events = 0
+        """How often the agent told of something."""
         self.client = AsyncAgentClient(socket, timeout=PATIENCE_S)
         self._visible = visible
         self._rates = Rates()
@@ -102,6 +104,7 @@ class Feed:
                     if event.update is not None:
                         self._judged_at.pop(event.update.model_id, None)
                     self._models_changed |= event.topic == "models"
+                    self.events += 1
                     self._news.set()
             await asyncio.sleep(EVERY_S)
 

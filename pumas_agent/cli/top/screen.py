@@ -96,7 +96,7 @@ class TopApp(App[None]):
         """Everything as it is known now."""
         try:
             table = self._table
-        except NoMatches:  # it is being closed
+        except (IndexError, NoMatches):  # it is being closed
             return
         view, main = self.feed.view, self.screen_stack[0]
         self._draw_models(table, view)
@@ -114,7 +114,7 @@ class TopApp(App[None]):
     def on_data_table_row_selected(self, chosen: DataTable.RowSelected) -> None:
         """Enter, or a click on the row of the cursor."""
         if chosen.row_key.value is not None:
-            self.push_screen(Details(self.feed.client, chosen.row_key.value))
+            self.push_screen(Details(self.feed, chosen.row_key.value))
 
     def on_input_changed(self, change: Input.Changed) -> None:
         """The filter holds while it is typed."""
