@@ -7,7 +7,6 @@ names a place on the disk.
 import asyncio
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib import resources
 
 from starlette.applications import Starlette
@@ -27,7 +26,7 @@ from pumas_agent.contracts.errors import (
 )
 from pumas_agent.importing import MODEL_TYPES
 from pumas_agent.serving.framing import error_frame
-from pumas_agent.web.calls import Calls, EventStream
+from pumas_agent.web.calls import Call, Calls, EventStream
 from pumas_agent.web.gate import Receive, Scope, Send
 
 _TYPES = {
@@ -67,25 +66,33 @@ class _Routes:
         return Response(content, media_type=media_type)
 
     async def rpc(self, request: Request) -> Response:
+        begun = await self._begin(request)
+        if isinstance(begun, Response):
+            return begun
+        gone = asyncio.create_task(_until_gone(request))
+        await asyncio.wait({begun.task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        if begun.task.done() and not begun.task.cancelled() and (answer := begun.task.result()):
+            return Response(answer, media_type=_JSON)
+        if begun.may_be_given_up:
+            begun.task.cancel()
+        return Response(status_code=204)  # a notification; or nobody is there any more
+
+    async def _begin(self, request: Request) -> Call | Response:
+        """The call under way, or why there is none."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
             return _error(415, InvalidRequest("a request is JSON", hint=f"send it with Content-Type: {_JSON}"))
         limits = self._calls.limits
         try:
-            call = self._calls.begin(await _body(request, limits.frame_in, limits.unfinished_frame_s))
+            return self._calls.begin(await _body(request, limits.frame_in, limits.unfinished_frame_s))
         except FrameTooLarge as error:
             return _error(413, error)
         except (AgentUnreachable, TooManyConnections) as error:
             return _error(503, error)
         except TimeoutError:
             return _error(408, InvalidRequest("the request did not come whole in time"))
-        gone = asyncio.create_task(_until_gone(request))
-        await asyncio.wait({call.task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        gone.cancel()
-        if call.task.done() and not call.task.cancelled() and (answer := call.task.result()):
-            return Response(answer, media_type=_JSON)
-        if call.may_be_given_up:
-            call.task.cancel()
-        return Response(status_code=204)  # a notification; or nobody is there any more
+        except ClientDisconnect:
+            return Response(status_code=204)  # what did not come whole is not done
 
     async def events(self, request: Request) -> "Response | _EventResponse":
         try:
@@ -144,18 +151,18 @@ async def _body(request: Request, limit: int, within_s: float) -> bytes:
     """The whole body.
 
     Raises:
+        ClientDisconnect: the client hung up before its end.
         FrameTooLarge: it is longer than the limit.
         TimeoutError: it did not come in time.
     """
     body = bytearray()
-    with suppress(ClientDisconnect):
-        async with asyncio.timeout(within_s):
-            async for part in request.stream():
-                body += part
-                if len(body) > limit:
-                    raise FrameTooLarge(
-                        f"a request may be {limit} bytes long, this one is longer", hint="ask for less at a time"
-                    )
+    async with asyncio.timeout(within_s):
+        async for part in request.stream():
+            body += part
+            if len(body) > limit:
+                raise FrameTooLarge(
+                    f"a request may be {limit} bytes long, this one is longer", hint="ask for less at a time"
+                )
     return bytes(body)
 
 

@@ -6,7 +6,7 @@ Owns connections and their bounds. Catches no signal, writes no access log and k
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, cast
 
 import h11
@@ -32,17 +32,19 @@ def bind(address: LoopbackAddress) -> tuple[socket.socket, LoopbackAddress]:
     Raises:
         SettingsInvalid: it cannot be had.
     """
-    bound = socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address.host, address.port))
-        bound.listen(_BACKLOG)  # two may be bound to a port, and only one listens
-    except OSError as error:
-        bound.close()
-        raise SettingsInvalid(
-            f"the page cannot be served on {address.authority}: {error.strerror}",
-            hint="choose another port with --web; under systemd the unit has to allow AF_INET",
-        ) from error
+    with ExitStack() as undo:
+        try:
+            bound = socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+            undo.callback(bound.close)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((address.host, address.port))
+            bound.listen(_BACKLOG)  # two may be bound to a port, and only one listens
+        except OSError as error:
+            raise SettingsInvalid(
+                f"the page cannot be served on {address.authority}: {error.strerror}",
+                hint="choose another port with --web; under systemd the unit has to allow AF_INET",
+            ) from error
+        undo.pop_all()
     return bound, LoopbackAddress(address.host, int(bound.getsockname()[1]))
 
 

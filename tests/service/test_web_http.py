@@ -235,18 +235,51 @@ def test_a_write_that_nobody_waits_for_is_finished(
     page: PageUnderTest, make_bundle: "MakeBundle", until: "Callable[..., Any]"
 ) -> None:
     """Who asked hung up at once: a tab that was closed."""
-    spec = {"source_path": str(make_bundle("left")), "family": "acme", "official_name": "left"}
+    sent = post(page, registration(make_bundle("left")))
+
+    with socket.create_connection(("127.0.0.1", page.port)) as connection:
+        connection.sendall(sent)
+
+    until(lambda: page.agent.model("diffusion/acme/left"), "that it is registered")
+
+
+def test_a_request_that_is_cut_off_is_not_done(page: PageUnderTest, make_bundle: "MakeBundle") -> None:
+    """Not even when what came of it could be read by itself."""
+    body = registration(make_bundle("cut"))
+    sent = post(page, body + b" ")[:-1]
+
+    with socket.create_connection(("127.0.0.1", page.port)) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1000)[:12] in {b"", b"HTTP/1.1 400"}
+
+    assert page.rpc("get_model", model_id="diffusion/acme/cut")["error"]["data"]["code"] == "model_not_found"
+
+
+def test_a_body_that_does_not_come_is_waited_for_for_seconds(page: PageUnderTest) -> None:
+    started = time.monotonic()
+
+    with socket.create_connection(("127.0.0.1", page.port), timeout=15) as connection:
+        connection.sendall(post(page, b"{}")[:-1])
+        answer = connection.recv(1000)
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert time.monotonic() - started < 9
+
+
+def registration(bundle: Path) -> bytes:
+    spec = {"source_path": str(bundle), "family": "acme", "official_name": bundle.name}
     call = {"jsonrpc": "2.0", "id": 1, "method": "import_external_diffusers_directory", "params": spec}
-    body = json.dumps(call).encode()
+    return json.dumps(call).encode()
+
+
+def post(page: PageUnderTest, body: bytes) -> bytes:
+    """A request to the methods, as it goes over the connection."""
     head = (
         f"POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\nAuthorization: Bearer {page.token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-
-    with socket.create_connection(("127.0.0.1", page.port)) as connection:
-        connection.sendall(head.encode() + body)
-
-    until(lambda: page.agent.model("diffusion/acme/left"), "that it is registered")
+    return head.encode() + body
 
 
 def test_a_refusal_is_the_one_of_the_socket(page: PageUnderTest) -> None:

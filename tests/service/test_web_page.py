@@ -21,6 +21,8 @@ from pumas_agent.web import page_link
 from tests.bench.library import write_library
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.service.conftest import AgentUnderTest, MakeBundle, StartAgent
 
 CHROMIUM = shutil.which("chromium")
@@ -522,10 +524,82 @@ def test_a_page_is_told_when_its_agent_was_started_again(visitor: Visitor, start
     expect(page.get_by_text("it was started again since")).to_be_visible()
 
 
+FAINT = """() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = ([red, green, blue]) => [red, green, blue]
+    .map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const found = parts(getComputedStyle(element).backgroundColor);
+      if (found[3] !== 0) return found;
+    }
+    return [255, 255, 255];
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const faint = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || !element.checkVisibility() || element.closest(":disabled, .skip, .unseen")) continue;
+    const [one, other] = [parts(getComputedStyle(element).color), ground(element)].map(luminance);
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (contrast < 4.5) faint.push(`${contrast.toFixed(2)}: ${node.data}`);
+  }
+  return faint;
+}"""
+"""The texts on the screen with less contrast to what is behind them than WCAG 2.2 asks for (AA, 1.4.3)."""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_follows_the_colours_of_the_system(guest: Visitor, scheme: str) -> None:
+def test_it_follows_the_colours_of_the_system_and_can_be_read_in_both(
+    guest: Visitor, make_bundle: "MakeBundle", scheme: str
+) -> None:
+    """In each view, with something wrong, and in a dialog."""
+    root = make_bundle(scheme)
+    model_id = guest.agent.register(root)
+    (root / "unet" / "config.json").unlink()
     page = guest.visit(color_scheme=scheme)
+    home = page.url
 
     red = int(re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[0])
-
     assert (red > 200) == (scheme == "light")
+    expect(page.get_by_role("region", name="Alerts")).to_be_visible()
+    assert page.evaluate(FAINT) == []
+    page.goto(home + "register")
+    page.get_by_label("Folder, on the machine of the agent").fill(str(root))
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.get_by_label("Register it although it is not valid")).to_be_visible()
+    assert page.evaluate(FAINT) == []
+    page.goto(home + "model/" + model_id.replace("/", "%2F"))
+    expect(page.get_by_role("heading", name="What is wrong")).to_be_visible()
+    assert page.evaluate(FAINT) == []
+    page.get_by_role("button", name="Unregister …").click()
+    expect(page.get_by_role("dialog").get_by_text("Stays")).to_be_visible()
+    assert page.evaluate(FAINT) == []
+
+
+def test_a_tab_that_nobody_sees_gives_its_connection_back(visitor: Visitor, until: "Callable[..., Any]") -> None:
+    """And is true again when somebody looks: a browser has few connections to one place."""
+    page = visitor.tab()
+    page.clock.install()
+    page.goto(visitor.link)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+    def subscriptions() -> str:
+        metrics = str(visitor.agent.client.call("agent.metrics")["text"])
+        return str(re.findall(r"^pumas_agent_subscriptions (\S+)", metrics, re.MULTILINE)[0])
+
+    def seen(*, hidden: bool) -> None:
+        page.evaluate(
+            "hidden => { Object.defineProperty(document, 'hidden', { get: () => hidden, configurable: true });"
+            " document.dispatchEvent(new Event('visibilitychange')) }",
+            hidden,
+        )
+
+    assert subscriptions() == "1"
+    seen(hidden=True)
+    page.clock.fast_forward(61_000)
+    until(lambda: subscriptions() == "0", "that its stream has ended")
+    seen(hidden=False)
+    until(lambda: subscriptions() == "1", "that it has a stream again")
