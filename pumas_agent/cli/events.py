@@ -85,7 +85,7 @@ def _following(session: Session, topics: Sequence[str], cursor: str | None) -> I
     from pumas_agent.client import AgentClient
 
     session.call("agent.hello", client="pumas-agent events")  # raises when it is not the agent of `--library`
-    for event in AgentClient(session.settings().socket.path).events(topics, cursor):
+    for event in AgentClient(session.agent_socket(session.settings())).events(topics, cursor):
         yield event.model_dump(mode="json", exclude={"subscription"})
 
 

@@ -1,4 +1,4 @@
-"""How far long work is: shown on stderr once it has taken more than a second, gone when it is done.
+"""How far long work is: shown on stderr, on a terminal after a second and gone when it is done, else every few seconds.
 
 Owns the clock and the look of it. Never writes to stdout, which belongs to the result.
 """
@@ -45,12 +45,10 @@ class ProgressDisplay:
         self._stage, self._done, self._total, self._unit = stage, done, total, unit
 
     def _show(self) -> None:
-        if self._finished.wait(_PATIENCE_S):
-            return
-        if sys.stderr.isatty():
-            self._draw()
-        else:
+        if not sys.stderr.isatty():
             self._write_lines()
+        elif not self._finished.wait(_PATIENCE_S):
+            self._draw()
 
     def _draw(self) -> None:
         from rich.console import Console
@@ -64,10 +62,8 @@ class ProgressDisplay:
                 bar.update(task, description=self._text(), completed=self._done, total=self._total)
 
     def _write_lines(self) -> None:
-        while True:
+        while not self._finished.wait(_LINE_EVERY_S):
             click.echo(f"{self._text()}, {time.monotonic() - self._started:.0f} s", err=True)
-            if self._finished.wait(_LINE_EVERY_S):
-                return
 
     def _text(self) -> str:
         if not self._unit:

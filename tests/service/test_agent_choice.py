@@ -58,6 +58,27 @@ def test_the_library_finds_its_agent(two: "tuple[AgentUnderTest, AgentUnderTest]
         assert command("status", PUMAS_AGENT_LIBRARY=str(agent.library))[1]["pid"] == agent.pid
 
 
+def test_who_follows_a_library_hears_its_agent(two: "tuple[AgentUnderTest, AgentUnderTest]") -> None:
+    """What comes is of the same agent as what is there, and not of the one on the socket of the settings."""
+    first, second = two
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "pumas_agent", "--library", first.library, "events", "-f", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PUMAS_AGENT_SOCKET": str(second.socket)},
+    )
+    try:
+        assert follower.stdout is not None
+        follower.stdout.readline()  # what is there was shown: from here on it follows
+        (first.library.parent.parent / "bundles" / "first" / "model_index.json").unlink()
+        heard = (json.loads(line) for line in follower.stdout)
+        alert = next(event["alert"] for event in heard if event["topic"] == "alerts")
+        assert alert["model_id"] == "diffusion/acme/first"
+    finally:
+        follower.kill()
+        follower.communicate()
+
+
 def test_a_socket_that_is_named_is_taken_as_it_is(two: "tuple[AgentUnderTest, AgentUnderTest]") -> None:
     """And an agent of another library is not asked about this one."""
     first, second = two

@@ -17,7 +17,7 @@ Told = tuple[int, dict[str, Any]]
 _VOLATILE = {"duration_ms", "queryTimeMs", "validated_at", "generation", "models_changed", "changed", "inode"}
 """What was changed last: an agent has recorded it before a command asks."""
 _PROGRESS = re.compile(r".+, \d+ s")
-"""What a command says after a second, on a machine that is busy."""
+"""What a command says after a few seconds, on a machine that is busy."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(?:Z|\+00:00)")
 
 

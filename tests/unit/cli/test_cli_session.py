@@ -139,7 +139,6 @@ def test_long_work_draws_a_bar_on_a_terminal() -> None:
 
 def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal: plain lines on stderr now and then, the last known state in each."""
-    monkeypatch.setattr("pumas_agent.cli.progress._PATIENCE_S", 0.0)
     monkeypatch.setattr("pumas_agent.cli.progress._LINE_EVERY_S", 0.001)
     deadline = time.monotonic() + 10
     seen = ""
