@@ -23,7 +23,7 @@ from pumas_agent.contracts.doctor import CheckName
 from pumas_agent.contracts.events import Transition
 from pumas_agent.contracts.health import SEVERITIES, AlertCode
 from pumas_agent.contracts.mapping import SkipReason
-from pumas_agent.contracts.rpc import METHODS
+from pumas_agent.contracts.rpc import METHODS, Access
 from pumas_agent.contracts.verification import DifferenceCode
 from pumas_agent.settings import Settings
 
@@ -68,6 +68,15 @@ def _page_headings(page: str) -> list[str]:
 def test_every_method_is_in_the_reference() -> None:
     """And the reference has no other."""
     assert _page_headings("rpc.md")[1:] == list(METHODS)
+
+
+def test_every_kind_of_access_is_explained() -> None:
+    """Where the methods stand; and which look at any path is said where it is said who may."""
+    methods, security = (REFERENCE / "rpc.md").read_text(), (DOCS / "explanation" / "security.md").read_text()
+
+    assert [access for access in Access if f"`{access}` methods" not in methods] == []
+    looking = [method.name for method in METHODS.values() if method.access is Access.LOOK]
+    assert [name for name in looking if f"`{name}`" not in security] == []
 
 
 def test_every_alert_is_in_the_reference() -> None:

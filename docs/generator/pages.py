@@ -51,8 +51,9 @@ that ends in `\\n`. A request has at most {MAX_FRAME_IN // 2**20} MiB, an answer
 - Long work sends notifications `progress` on the same connection, with `id`, `stage`, `done`, `total` and `unit`.
 - A subscription sends notifications `event` on the same connection: see [alerting](../how-to/alerting.md).
 
-`read` methods may be called by the agent's own user, by root, and by members of `socket.group`; `write` methods by the
-agent's own user and by root. Anyone else is refused before a byte is read. The schema of each object is in
+`read` methods may be called by the agent's own user, by root, and by members of `socket.group`. `look` methods, which
+look for their caller at any path or keep a disk busy, and `write` methods only by the agent's own user and by root.
+Anyone else is refused before a byte is read ([security](../explanation/security.md)). The schema of each object is in
 [schemas/](schemas/); [schemas/rpc.json](schemas/rpc.json) holds all of them, and [pumas-agent.d.ts](pumas-agent.d.ts)
 the same as TypeScript.""",
         _table(("method", "access", "what it does"), overview),
