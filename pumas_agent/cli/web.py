@@ -7,7 +7,7 @@ from pumas_agent.cli.session import Session
 from pumas_agent.contracts.errors import PageNotServed
 
 
-@click.command()
+@click.command(short_help="Print the link to the page of the running agent.")
 @json_option
 @click.pass_obj
 def web(session: Session, *, as_json: bool) -> int:

@@ -15,7 +15,7 @@ from pumas_agent.cli.session import Session
 _FAILED = 2
 
 
-@click.command()
+@click.command(short_help="Show the running agent on a live screen.")
 @json_option
 @click.pass_obj
 def top(session: Session, *, as_json: bool) -> int:
