@@ -1,5 +1,6 @@
 """The rules on tokenizers: which files are read, and what they have to hold."""
 
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -117,9 +118,12 @@ def test_merges_as_other_systems_write_them(clip: Path) -> None:
 
 def test_large_files_are_judged_by_their_ends(tmp_path: Path) -> None:
     """A full-size vocabulary is not parsed; cut off anywhere, it is found all the same."""
-    words = {"<|startoftext|>": 0, "<|endoftext|>": 1}  # within the small text encoder
-    words |= {f"word{number:06}</w>": number for number in range(2, 40_000)}
-    merges = [f"w{number} x{number}" for number in range(39_500)]
+    symbols = [chr(0x4E00 + number) for number in range(518)]
+    words = {"<|startoftext|>": 518, "<|endoftext|>": 519}  # within the small text encoder
+    words |= {symbol: number for number, symbol in enumerate(symbols)}
+    pairs = list(itertools.islice(itertools.product(symbols, repeat=2), 40_000))
+    words |= {"".join(pair): number for number, pair in enumerate(pairs, 520)}
+    merges = [" ".join(pair) for pair in pairs]
     root = write_base("sd-tiny", tmp_path)
     vocab, merged = root / "tokenizer" / "vocab.json", root / "tokenizer" / "merges.txt"
     whole, lines = json.dumps(words), "#version: 0.2\n" + "\n".join(merges) + "\n"
@@ -131,13 +135,14 @@ def test_large_files_are_judged_by_their_ends(tmp_path: Path) -> None:
         (whole[: len(whole) // 2], lines),
         (whole, lines[: len(lines) // 2].rpartition("\n")[0] + "\n"),
         (whole, lines[: len(lines) // 2]),
+        (whole, lines.rstrip().rpartition("\n")[0] + "\n"),
     ):
         vocab.write_text(text)
         merged.write_text(listed)
         said.append([path for _, path in findings(validate(root))])
 
     in_vocab, in_merges = ["tokenizer/vocab.json"], ["tokenizer/merges.txt"]
-    assert said == [[], in_vocab, in_vocab, in_merges, in_merges]
+    assert said == [[], in_vocab, in_vocab, in_merges, in_merges, in_merges]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +281,7 @@ def test_marks_of_t5(t5: Path) -> None:
     path = t5 / "tokenizer" / "special_tokens_map.json"
     edit(path, lambda content: content.update(additional_special_tokens=["<extra_id_0>"]))
     some = validate(t5)
-    edit(path, lambda content: content.update(additional_special_tokens=["mine"]))
+    edit(path, lambda content: content.update(additional_special_tokens=["<mine>"]))
 
     assert findings(some) == [("invalid_config_json", "tokenizer/special_tokens_map.json")]
     assert findings(validate(t5)) == []
