@@ -65,22 +65,16 @@ _IN_TOKENIZER_JSON, _IN_VOCAB_JSON = msgspec.json.Decoder(_TokenizerJson), msgsp
 
 
 def text_encoder_knows_the_tokens(bundle: Bundle) -> Iterator[Problem]:
-    """The start, the end and the filling of a prompt have numbers below the text encoder's `vocab_size`.
-
-    A token that the vocabulary lacks is given the next free number. An embedding has no row for what is past its end,
-    and the first prompt fails.
-    """
+    """The start, the end and the filling of a prompt are to the text encoder what they are to the tokenizer."""
     for component in tokenizers_of(bundle):
-        named, size = IN_EVERY_PROMPT.get(plain_class(component)), vocabulary_size(bundle, component)
-        if named is None or size is None:
+        named, config = IN_EVERY_PROMPT.get(plain_class(component)), _text_config(bundle, component)
+        if named is None or not config:
             continue
-        settings = settings_of(bundle, component)
-        for name in named:
-            number = _number(bundle, component, settings, name)
-            if number is not None and number >= size:
-                path = component.path(TOKENIZER_CONFIG)
-                what = f"{name} of {component.name} has the number {number}; the text encoder knows {size} words"
-                yield fatal(FindingCode.INVALID_TOKENIZER_FILES, what, path)
+        numbers = _numbers(bundle, component, named)
+        yield from _rows(component, config, numbers)
+        if plain_class(component) == "CLIPTokenizer":
+            yield from _end_of_a_pooled_prompt(bundle, component, config, numbers)
+            yield from _marks(component, config, numbers)
 
 
 def added_words_have_a_row(bundle: Bundle) -> Iterator[Problem]:
@@ -104,40 +98,6 @@ def added_words_have_a_row(bundle: Bundle) -> Iterator[Problem]:
             yield fatal(FindingCode.INVALID_TOKENIZER_FILES, what, component.path(TOKENIZER_CONFIG))
 
 
-def ends_are_found(bundle: Bundle) -> Iterator[Problem]:
-    """A CLIP whose answer at the end of a prompt is drawn by finds that end by the number its tokenizer gives it.
-
-    transformers: `CLIPTextModel.forward` takes the first `eos_token_id`, and the start of a prompt that has none.
-    """
-    facts = bundle.facts
-    pooled = next((names for start, names in _POOLED.items() if facts and facts.name.startswith(start)), ())
-    for component in tokenizers_of(bundle):
-        config = _text_config(bundle, component)
-        asked = config.get("eos_token_id", _CLIP_END) if config else None
-        if component.name not in pooled or plain_class(component) != "CLIPTokenizer" or type(asked) is not int:
-            continue
-        number = _number(bundle, component, settings_of(bundle, component), "eos_token")
-        if asked != _END_OF_OLD and number is not None and number != asked:
-            yield _another_tokenizer(component, f"looks for the end {asked}, and a prompt ends with {number}")
-
-
-def marks_are_those_of_the_text_encoder(bundle: Bundle) -> Iterator[Problem]:
-    """Where a CLIP names other numbers for the start and for the end, its tokenizer is another model's.
-
-    One that differs may be a slip that no pipeline here asks for; configs of old name 0 and 2 for both.
-    """
-    for component in tokenizers_of(bundle):
-        config = _text_config(bundle, component)
-        asked = [config.get(name) for name in ("bos_token_id", "eos_token_id")]
-        if plain_class(component) != "CLIPTokenizer" or asked[1] == _END_OF_OLD or None in asked:
-            continue
-        settings = settings_of(bundle, component)
-        numbers = [_number(bundle, component, settings, name) for name in ("bos_token", "eos_token")]
-        if None not in numbers and all(one != other for one, other in zip(asked, numbers, strict=True)):
-            what = f"was trained with {asked[0]} and {asked[1]} for the ends of a prompt, and is given {numbers}"
-            yield _another_tokenizer(component, what)
-
-
 def prompts_of_t5_end_as_trained(bundle: Bundle) -> Iterator[Problem]:
     """A prompt of T5 ends with the number that its config has for that: another word there is one of the prompt."""
     for component in tokenizers_of(bundle):
@@ -151,6 +111,47 @@ def prompts_of_t5_end_as_trained(bundle: Bundle) -> Iterator[Problem]:
             yield _another_tokenizer(
                 component, f"was trained with {asked} for the end of a prompt, and is given {number}"
             )
+
+
+def _rows(component: Component, config: Mapping[str, Any], numbers: Mapping[str, int]) -> Iterator[Problem]:
+    """Tokens of each prompt have numbers below the text encoder's `vocab_size`.
+
+    A token that the vocabulary lacks is given the next free number. An embedding has no row for what is past its end,
+    and the first prompt fails.
+    """
+    size = config.get("vocab_size")
+    for name, number in numbers.items():
+        if type(size) is int and number >= size:
+            path = component.path(TOKENIZER_CONFIG)
+            what = f"{name} of {component.name} has the number {number}; the text encoder knows {size} words"
+            yield fatal(FindingCode.INVALID_TOKENIZER_FILES, what, path)
+
+
+def _end_of_a_pooled_prompt(
+    bundle: Bundle, component: Component, config: Mapping[str, Any], numbers: Mapping[str, int]
+) -> Iterator[Problem]:
+    """A CLIP whose answer at the end of a prompt is drawn by finds that end by the number its tokenizer gives it.
+
+    transformers: `CLIPTextModel.forward` takes the first `eos_token_id`, and the start of a prompt that has none.
+    """
+    name = bundle.facts.name if bundle.facts is not None else ""
+    pooled = any(component.name in names for start, names in _POOLED.items() if name.startswith(start))
+    asked, number = config.get("eos_token_id", _CLIP_END), numbers.get("eos_token")
+    if pooled and type(asked) is int and number is not None and asked not in (_END_OF_OLD, number):
+        yield _another_tokenizer(component, f"looks for the end {asked}, and a prompt ends with {number}")
+
+
+def _marks(component: Component, config: Mapping[str, Any], numbers: Mapping[str, int]) -> Iterator[Problem]:
+    """Where a CLIP names other numbers for the start and for the end, its tokenizer is another model's.
+
+    One that differs may be a slip that no pipeline here asks for; configs of old name 0 and 2 for both.
+    """
+    asked = [config.get(name) for name in ("bos_token_id", "eos_token_id")]
+    given = [numbers.get(name) for name in ("bos_token", "eos_token")]
+    known = None not in asked and None not in given and asked[1] != _END_OF_OLD
+    if known and all(one != other for one, other in zip(asked, given, strict=True)):
+        what = f"was trained with {asked[0]} and {asked[1]} for the ends of a prompt, and is given {given}"
+        yield _another_tokenizer(component, what)
 
 
 def vocabulary_size(bundle: Bundle, tokenizer: Component) -> int | None:
@@ -168,19 +169,28 @@ def _text_config(bundle: Bundle, tokenizer: Component) -> dict[str, Any]:
     return {}
 
 
-def _number(bundle: Bundle, component: Component, settings: Mapping[str, Any], name: str) -> int | None:
-    """What the token becomes in a prompt; None where nobody can tell from these files, or another rule says so."""
-    token = _text(settings.get(name, IN_EVERY_PROMPT[plain_class(component)][name]))
+def _numbers(bundle: Bundle, component: Component, named: Mapping[str, str]) -> dict[str, int]:
+    """What each token becomes in a prompt, as far as these files tell; what is wrong with them, other rules say."""
     path = next((path for path in map(component.path, _FILES) if bundle.is_file(path)), None)
-    if token is None or path is None:
-        return None
+    settings = settings_of(bundle, component)
+    texts = {name: _text(settings.get(name, usual)) for name, usual in named.items()}
+    numbers: dict[str, int] = {}
+    if path is None:
+        return numbers
     try:
-        number = _number_in(_ends(bundle, path), token) if path.endswith(".json") else None
-        if number is not None:
-            return number
-        content = bundle.read(path, _MAX_BYTES)
+        ends = _ends(bundle, path) if path.endswith(".json") else b""
+        for name, text in texts.items():
+            number = None if text is None else _number_in(ends, text)
+            if number is None and text is not None:
+                number = _number_in_all(path, bundle.read(path, _MAX_BYTES), text)
+            if number is not None:
+                numbers[name] = number
     except Unusable:
-        return None
+        pass
+    return numbers
+
+
+def _number_in_all(path: str, content: bytes, token: str) -> int | None:
     number = _number_in(content, token)
     if number is not None:
         return number
@@ -297,7 +307,5 @@ def _another_tokenizer(component: Component, how: str) -> Problem:
 PROMPT_TOKEN_RULES: tuple[Rule, ...] = (
     text_encoder_knows_the_tokens,
     added_words_have_a_row,
-    ends_are_found,
-    marks_are_those_of_the_text_encoder,
     prompts_of_t5_end_as_trained,
 )

@@ -5,7 +5,9 @@ each other are for `config_values`.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pumas_agent.bundles.bundle import Bundle, Component, Rule
@@ -254,12 +256,22 @@ SETTINGS: tuple[Setting, ...] = (
 def settings_are_taken(bundle: Bundle) -> Iterator[Problem]:
     """Each setting has a value that the class can be made with, and that it can calculate with at each step."""
     for component, path, document in _configs(bundle):
-        for kind, classes, names, takes in SETTINGS:
-            if kind in (None, component.kind) and (not classes or component.class_name in classes):
-                for name in names:
-                    if name in document and not takes(document[name]):
-                        what = f"{path} gives {shown(document[name])} for {name}"
-                        yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+        tests = _tests_of(component.kind, component.class_name)
+        for name in document.keys() & tests.keys():
+            if not all(takes(document[name]) for takes in tests[name]):
+                what = f"{path} gives {shown(document[name])} for {name}"
+                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+
+
+@lru_cache(maxsize=256)
+def _tests_of(kind: Kind, class_name: str) -> Mapping[str, Sequence[Callable[[Any], bool]]]:
+    """What the table says of the settings of one class."""
+    tests: defaultdict[str, list[Callable[[Any], bool]]] = defaultdict(list)
+    for of_kind, classes, names, takes in SETTINGS:
+        if of_kind in (None, kind) and (not classes or class_name in classes):
+            for name in names:
+                tests[name].append(takes)
+    return tests
 
 
 def _configs(bundle: Bundle) -> Iterator[tuple[Component, str, Mapping[str, Any]]]:

@@ -28,7 +28,7 @@ _MAX_LIST_BYTES = 16 * 1024 * 1024
 _EDGE_BYTES = 4096
 _NUMBERS = 1 << 32
 """`tokenizers` numbers words in 32 bits; a larger one is cut to fit, and is another word."""
-_WORD_WITH_NUMBER = re.compile(rb'(?<=[{,\s])"((?:[^"\\]|\\.)*+)"\s*:\s*\d')
+_WORD_WITH_NUMBER = re.compile(rb',\s*"((?:[^"\\]|\\.)*+)"\s*:\s*\d')
 _LAST_NUMBER = re.compile(rb"(\d{1,9})\s*}$")
 _T5_BESIDE_PIECES = 512
 """Rows that no piece has: T5 has a hundred marks, mT5 three hundred, and as many as a multiple of 128 takes."""
@@ -160,13 +160,14 @@ def _ends_with_its_vocabulary(bundle: Bundle, vocabulary: str, merges: bytes) ->
     """
     left, _, right = merges[merges.rstrip().rfind(b"\n") + 1 :].rstrip(b"\r\n").partition(b" ")
     _, last, _ = _edges(bundle, vocabulary)
-    words = [match[1] for match in _WORD_WITH_NUMBER.finditer(last)]
     try:
-        texts = [json.loads(b'"%s"' % word) for word in words]
         merged = (left + right).decode()
+        spelled = (json.dumps(merged, ensure_ascii=plain).encode("utf-8", "surrogatepass") for plain in (True, False))
+        at = max(last.rfind(word) for word in spelled)
+        after = [json.loads(b'"%s"' % word) for word in _WORD_WITH_NUMBER.findall(last, at + 1)] if at >= 0 else []
     except ValueError:
         return False
-    return merged in texts and not any(map(_is_of_several_symbols, texts[texts.index(merged) + 1 :]))
+    return at >= 0 and not any(map(_is_of_several_symbols, after))
 
 
 def _last_number(bundle: Bundle, path: str) -> int:
