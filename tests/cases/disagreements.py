@@ -70,7 +70,6 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("tok_vocab_without_letter", "tok_t5_vocab_shorter", "words_vocab_letters_swapped"),
         *("pieces_half", "pieces_last_lost", "pieces_without_letter"),
     ),
-    "what is inside a pickle": ("bin_swapped_unet_vae",),
 }
 """Valid, although the library fails or draws another picture: a rule would refuse what somebody draws well with."""
 

@@ -119,18 +119,34 @@ def disagreements_with_config(
         yield from _compare(path, tensors, expected, architecture)
 
 
-def config_faults(bundle: Bundle, component: Component) -> Iterator[Problem]:
-    """From the config a model can be made; for weights that are not looked into."""
+def pickle_faults(bundle: Bundle, component: Component, path: str, names: AbstractSet[str] | None) -> Iterator[Problem]:
+    """From the config a model can be made, and its weights and biases are among those that pickles name.
+
+    Args:
+        bundle: for the config.
+        component: whose weights these are.
+        path: of the file that holds them, or of its index.
+        names: of the tensors in all its files; None where nobody can tell.
+    """
     known = _known(bundle, component)
     if known is None:
         return
-    class_name, _, document = known
+    class_name, architecture, document = known
     try:
-        _expected(class_name, _key(document))
+        expected = _expected(class_name, _key(document))
     except Misfit as misfit:
         yield _unfit(component, misfit)
     except NotKnown:
         return
+    else:
+        there = None if names is None else {architecture.canonical(name) for name in names}
+        missing = [
+            name for name in expected if there is not None and name.endswith((".weight", ".bias")) and name not in there
+        ]
+        missing = [name for name in missing if not architecture.unused(name)]
+        if missing:
+            what = f"{path} lacks {missing[0]}{_and_more(missing)}, which the model is made of"
+            yield fatal(FindingCode.WEIGHTS_INCOMPLETE, what, path)
 
 
 @lru_cache(maxsize=8)
