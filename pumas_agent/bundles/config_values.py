@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pumas_agent.bundles.bundle import Bundle, Rule
 from pumas_agent.bundles.configs import PREPROCESSOR, document_of, documents
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
-from pumas_agent.bundles.settings import is_number
+from pumas_agent.bundles.settings import is_activation, is_number
 from pumas_agent.bundles.tables import ComponentKind as Kind
 
 _SIZES = {
@@ -35,10 +35,11 @@ def pictures_have_a_size(bundle: Bundle) -> Iterator[Problem]:
         )
         for name in ("size", "crop_size"):
             size = settings.get(name) if settings is not None else None
+            sides = size.values() if isinstance(size, dict) else ()
             if isinstance(size, dict) and frozenset(size) not in _SIZES:
                 what = f"{path} names {name} by {shown(sorted(size))}"
                 yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
-            elif isinstance(size, str):
+            elif isinstance(size, str) or any(type(side) is not int or side < 1 for side in sides):
                 yield _unusable(path, name, size)
 
 
@@ -106,6 +107,21 @@ def activations_agree(bundle: Bundle) -> Iterator[Problem]:
             yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 
+def safety_checkers_can_be_made(bundle: Bundle) -> Iterator[Problem]:
+    """The vision model within a safety checker: `CLIPVisionConfig` of transformers 5 checks what it is given."""
+    for component, path, document in documents(bundle, (Kind.DIFFUSERS_MODEL, Kind.TRANSFORMERS_MODEL)):
+        vision = document.get("vision_config")
+        if component.class_name != "StableDiffusionSafetyChecker" or not isinstance(vision, dict):
+            continue
+        if "hidden_act" in vision and not is_activation(vision["hidden_act"]):
+            yield _unusable(path, "hidden_act", vision["hidden_act"])
+        if not isinstance(vision.get("layer_norm_eps", 1e-5), float):
+            yield _unusable(path, "layer_norm_eps", vision["layer_norm_eps"])
+        size, heads = vision.get("hidden_size", 768), vision.get("num_attention_heads", 12)
+        if type(size) is int and type(heads) is int and (heads < 1 or size % heads):
+            yield _unusable(path, "num_attention_heads", heads)
+
+
 def heads_share_the_width(bundle: Bundle) -> Iterator[Problem]:
     """The width of a CLIP model is divided among its heads."""
     for component, path, document in documents(bundle, (Kind.TRANSFORMERS_MODEL,)):
@@ -128,5 +144,6 @@ CONFIG_VALUE_RULES: tuple[Rule, ...] = (
     places_reach_the_edge,
     distances_can_be_told,
     activations_agree,
+    safety_checkers_can_be_made,
     heads_share_the_width,
 )

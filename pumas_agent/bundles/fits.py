@@ -13,6 +13,7 @@ from typing import Any
 from pumas_agent.bundles.bundle import Bundle, Component, Rule, Unusable
 from pumas_agent.bundles.configs import PREPROCESSOR, config_name
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
+from pumas_agent.bundles.settings import is_number
 from pumas_agent.bundles.special_tokens import TOKENIZER_CONFIG, WHOLE_TOKENIZERS
 from pumas_agent.bundles.tables import ComponentKind as Kind
 from pumas_agent.bundles.weights.config import MAX_SIZE
@@ -36,6 +37,8 @@ _ADDS_A_SHIFT = (
 )
 """Pipelines whose last step is `latents / scaling_factor + shift_factor` (diffusers 0.42)."""
 _PIXELS, _HALVINGS = 8, 16
+_SDXL_CHANNELS = 4
+_DDPM = ("DDPMScheduler", "DDPMParallelScheduler")
 
 
 def classes_fit_the_pipeline(bundle: Bundle) -> Iterator[Problem]:
@@ -88,6 +91,23 @@ def scheduler_fits_the_pipeline(bundle: Bundle) -> Iterator[Problem]:
             yield fatal(FindingCode.COMPONENT_CLASS_MISMATCH, what, component.name)
 
 
+def noise_has_its_width(bundle: Bundle) -> Iterator[Problem]:
+    """A sampler that draws with a learned width of noise is told it by the UNet, in as many channels again.
+
+    diffusers: `DDPMScheduler.step` splits what the model says, and `_get_variance` calculates with the second half.
+    """
+    unet = model_of(bundle, "unet", "UNet2DConditionModel")
+    for component in bundle.components:
+        learned = component.class_name in _DDPM and str(config_of(bundle, component).get("variance_type"))
+        if unet is None or not learned or not learned.startswith("learned"):
+            continue
+        takes, says = number_of(bundle, unet, "in_channels", 4), number_of(bundle, unet, "out_channels", 4)
+        if takes is not None and says is not None and says != 2 * takes:
+            path = component.path("scheduler_config.json")
+            what = f"{path} asks for a variance that is {learned}, and the UNet says {says} numbers of {takes}"
+            yield fatal(FindingCode.COMPONENT_CLASS_MISMATCH, what, path)
+
+
 def unet_takes_what_the_vae_gives(bundle: Bundle) -> Iterator[Problem]:
     """The UNet works on latents of as many channels as the VAE has; those for inpainting take nine."""
     unet, vae = model_of(bundle, "unet", "UNet2DConditionModel"), model_of(bundle, "vae", "AutoencoderKL")
@@ -114,6 +134,22 @@ def vae_says_its_shift(bundle: Bundle) -> Iterator[Problem]:
     elif "scaling_factor" not in config:
         what = f"{path} says no scaling_factor; the one that the class has is of a VAE without a shift"
         yield fatal(FindingCode.CONFIG_DEFAULTS, what, path)
+
+
+def vae_says_its_middle_in_full(bundle: Bundle) -> Iterator[Problem]:
+    """SDXL takes the VAE's latents to the middle and the width that it says, which is a number for each channel.
+
+    diffusers: `torch.tensor(latents_mean).view(1, 4, 1, 1)` of `StableDiffusionXLPipeline.__call__`.
+    """
+    vae, facts = model_of(bundle, "vae", "AutoencoderKL"), bundle.facts
+    if vae is None or facts is None or not facts.name.startswith("StableDiffusionXL"):
+        return
+    config, path = config_of(bundle, vae), vae.path("config.json")
+    mean, width = config.get("latents_mean"), config.get("latents_std")
+    for name, value in (("latents_mean", mean), ("latents_std", width)) if None not in (mean, width) else ():
+        numbers = value if isinstance(value, list) and all(map(is_number, value)) else []
+        if len(numbers) != _SDXL_CHANNELS or (name == "latents_std" and not all(numbers)):
+            yield fatal(FindingCode.INVALID_CONFIG_JSON, f"{path} gives {shown(value)} for {name}", path)
 
 
 def unet_is_told_what_it_asks(bundle: Bundle) -> Iterator[Problem]:
@@ -246,8 +282,10 @@ FIT_RULES: tuple[Rule, ...] = (
     classes_are_not_relabelled,
     configs_are_not_exchanged,
     scheduler_fits_the_pipeline,
+    noise_has_its_width,
     unet_takes_what_the_vae_gives,
     vae_says_its_shift,
+    vae_says_its_middle_in_full,
     unet_is_told_what_it_asks,
     unet_says_how_large,
     safety_checker_sees_what_it_takes,

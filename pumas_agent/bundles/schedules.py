@@ -33,18 +33,31 @@ _WITH_FLOW: Mapping[str, _Names] = {
     **_USUAL,
     "prediction_type": frozenset({"epsilon", "sample", "v_prediction", "flow_prediction"}),
 }
+_SOLVERS = frozenset({"midpoint", "heun", "logrho", "bh1", "bh2"})
+"""Each class has one or two, and takes the others' for its own."""
 _MULTISTEP: Mapping[str, _Names] = {
     **_WITH_FLOW,
     "algorithm_type": frozenset({"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis"}),
-    "solver_type": frozenset({"midpoint", "heun", "logrho", "bh1", "bh2"}),
+    "solver_type": _SOLVERS,
 }
-_DDPM: Mapping[str, _Names] = {**_USUAL, "beta_schedule": _NOISES | {"sigmoid", "laplace"}}
+_DDPM: Mapping[str, _Names] = {
+    **_USUAL,
+    "beta_schedule": _NOISES | {"sigmoid", "laplace"},
+    "variance_type": frozenset(
+        {"fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"}
+    ),
+}
 _CLASSES: Mapping[str, Mapping[str, _Names]] = {
     **dict.fromkeys(("DDIMScheduler", "DDIMParallelScheduler", "LCMScheduler", "TCDScheduler"), _USUAL),
     **dict.fromkeys(("DDPMScheduler", "DDPMParallelScheduler"), _DDPM),
-    "DEISMultistepScheduler": _WITH_FLOW,
+    "DEISMultistepScheduler": {
+        **_WITH_FLOW,
+        "algorithm_type": frozenset({"deis", "dpmsolver", "dpmsolver++"}),
+        "solver_type": _SOLVERS,
+    },
     "DPMSolverMultistepScheduler": _MULTISTEP,
     "DPMSolverSinglestepScheduler": _MULTISTEP,
+    "EDMEulerScheduler": {"prediction_type": _NOT_THE_PICTURE["prediction_type"]},
     "EulerAncestralDiscreteScheduler": _NOT_THE_PICTURE,
     "EulerDiscreteScheduler": {
         **_USUAL,
@@ -54,8 +67,12 @@ _CLASSES: Mapping[str, Mapping[str, _Names]] = {
     "KDPM2AncestralDiscreteScheduler": _NOT_THE_PICTURE,
     "KDPM2DiscreteScheduler": _NOT_THE_PICTURE,
     "PNDMScheduler": _NOT_THE_PICTURE,
-    "SASolverScheduler": _WITH_FLOW,
-    "UniPCMultistepScheduler": _WITH_FLOW,
+    "SASolverScheduler": {**_WITH_FLOW, "algorithm_type": frozenset({"data_prediction", "noise_prediction"})},
+    "UnCLIPScheduler": {
+        "beta_schedule": frozenset({"squaredcos_cap_v2"}),
+        "prediction_type": frozenset({"epsilon", "sample"}),
+    },
+    "UniPCMultistepScheduler": {**_WITH_FLOW, "solver_type": _SOLVERS},
 }
 """By class, what it takes where it takes less than any."""
 _IGNORES = "FlowM"
@@ -65,6 +82,14 @@ _NOT_ASKED = frozenset(
 )
 _SIGMAS = ("use_beta_sigmas", "use_exponential_sigmas", "use_karras_sigmas")
 _NEVER_ENDS_IN_ZERO = ("dpmsolver", "sde-dpmsolver", "deis")
+_DISTILLED = ("LCMScheduler", "TCDScheduler")
+_COUNTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"), ("solver_order",)),
+    **dict.fromkeys(("DEISMultistepScheduler", "UniPCMultistepScheduler"), ("solver_order",)),
+    "SASolverScheduler": ("predictor_order",),
+    **dict.fromkeys(_DISTILLED, ("original_inference_steps",)),
+}
+"""By class, what it counts with."""
 _DPM = ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")
 _TIMESTEPS = 1000
 """What a scheduler takes when its config does not say."""
@@ -99,13 +124,15 @@ def betas_reach_the_end(bundle: Bundle) -> Iterator[Problem]:
 
 
 def noise_grows(bundle: Bundle) -> Iterator[Problem]:
-    """The last beta is not below the first: each step of training adds more noise than the one before."""
+    """The last beta is not below the first, nor the largest sigma below the smallest: noise is added step by step."""
     for class_name, path, document in _schedulers(bundle):
-        first, last = document.get("beta_start"), document.get("beta_end")
-        unused = document.get("trained_betas") is not None or class_name.startswith(_IGNORES)
-        if not unused and is_number(first) and is_number(last) and first > last:  # type: ignore[operator]
-            what = f"{path} has betas from {shown(first)} down to {shown(last)}"
-            yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+        for least, most in (("beta_start", "beta_end"), ("sigma_min", "sigma_max")):
+            first, last = document.get(least), document.get(most)
+            if class_name.startswith(_IGNORES) or (least == "beta_start" and document.get("trained_betas") is not None):
+                continue
+            if is_number(first) and is_number(last) and first > last:  # type: ignore[operator]
+                what = f"{path} has {shown(first)} for {least}, and {shown(last)} for {most}"
+                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
 
 
 def betas_are_said(bundle: Bundle) -> Iterator[Problem]:
@@ -115,7 +142,7 @@ def betas_are_said(bundle: Bundle) -> Iterator[Problem]:
     """
     for class_name, path, document in _schedulers(bundle):
         says = document.keys() & _SAYS_OTHERWISE and not document.keys() & _BETAS
-        if class_name in _CLASSES and says:
+        if says and _CLASSES.get(class_name, {}).get("beta_schedule", frozenset()) >= _NOISES:
             yield fatal(FindingCode.CONFIG_DEFAULTS, f"{path} says nothing of the betas of {class_name}", path)
 
 
@@ -138,13 +165,21 @@ def sigmas_are_of_one_kind(bundle: Bundle) -> Iterator[Problem]:
 
 
 def solvers_can_be_made(bundle: Bundle) -> Iterator[Problem]:
-    """DPM-Solver has an order, and ends in a zero only where the algorithm does (`final_sigmas_type`, `__init__`)."""
+    """A solver has an order, and ends in a zero only where its algorithm does (`final_sigmas_type`, `__init__`).
+
+    LCM and TCD take their steps from those that the model was distilled with.
+    """
     for class_name, path, document in _schedulers(bundle):
+        for name in _COUNTS.get(class_name, ()):
+            count = document.get(name, 1)
+            if type(count) is not int or count < 1:
+                yield _unusable(path, name, count)
+        scaling = document.get("timestep_scaling", 1)
+        if class_name in _DISTILLED and not is_number(scaling):
+            yield _unusable(path, "timestep_scaling", scaling)
         if class_name not in _DPM:
             continue
-        order, clip = document.get("solver_order", 2), document.get("lambda_min_clipped", 0)
-        if type(order) is not int or order < 1:
-            yield _unusable(path, "solver_order", order)
+        clip = document.get("lambda_min_clipped", 0)
         if not isinstance(clip, int | float) and clip not in ("-Infinity", "-inf"):
             yield _unusable(path, "lambda_min_clipped", clip)
         algorithm = document.get("algorithm_type", "dpmsolver++")

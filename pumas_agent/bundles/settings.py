@@ -64,6 +64,11 @@ def is_number(value: object) -> bool:
     return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
+def is_activation(value: object) -> bool:
+    """A name that transformers has a function for."""
+    return isinstance(value, str) and value in _ACTIVATIONS
+
+
 def _is_whole(value: object) -> bool:
     return type(value) is int
 
@@ -224,8 +229,8 @@ SETTINGS: tuple[Setting, ...] = (
         _is_whole,
     ),
     Setting(Kind.TRANSFORMERS_MODEL, (), ("num_labels",), _is_a(int)),
-    Setting(Kind.TRANSFORMERS_MODEL, _CLIP_TEXT, ("hidden_act",), _one_of(*_ACTIVATIONS)),
-    Setting(Kind.TRANSFORMERS_MODEL, _T5, ("dense_act_fn",), _one_of(*_ACTIVATIONS)),
+    Setting(Kind.TRANSFORMERS_MODEL, _CLIP_TEXT, ("hidden_act",), is_activation),
+    Setting(Kind.TRANSFORMERS_MODEL, _T5, ("dense_act_fn",), is_activation),
     Setting(Kind.TRANSFORMERS_MODEL, _T5, ("is_encoder_decoder", "use_cache"), _is_flag),
     Setting(Kind.TRANSFORMERS_MODEL, _T5, ("classifier_dropout",), _or_null(is_number)),
     Setting(

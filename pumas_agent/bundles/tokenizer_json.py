@@ -4,6 +4,7 @@ A small file is checked whole; of a large one, which takes longer to parse than 
 was not cut off. What words and merges must be is for `vocabularies`.
 """
 
+import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -93,6 +94,16 @@ def _check_part(part: str, value: Any) -> None:
             if not isinstance(name, str) or name not in known:
                 raise Wrong(f"has a {part} of the type {shown(name)}, which is not known")
             _are_of(part, step, known[name])
+            if name == "Precompiled":
+                _check_charsmap(step["precompiled_charsmap"])
+
+
+def _check_charsmap(text: str) -> None:
+    """How sentencepiece has characters written: bytes in base64, which is nothing in a model that leaves all alone."""
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Wrong("has a precompiled_charsmap that is not in base64") from error
 
 
 def _check_model(model: Any, class_name: str) -> None:

@@ -22,6 +22,8 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("setting_pndm_schedule_cosine", "setting_pndm_spacing_trailing"),
         *("setting_dpm_flow_sigmas", "setting_dpm_lu_lambdas", "setting_dpm_prediction_flow"),
         *("setting_dpm_rescale_betas", "setting_dpm_thresholding"),
+        *("setting_class_ddim_clip_text", "setting_class_ddim_rescale", "setting_class_dpmm_rescale_sigma"),
+        *("setting_class_ddpm_sigmoid", "setting_class_heun_exp", "setting_class_euler_original"),
         *("setting_xl_sch_interpolation_log", "setting_xl_sch_prediction_sample", "setting_xl_sch_schedule_cosine"),
         *("setting_flow_invert", "setting_flux_sched_dynamic"),
     ),
@@ -49,8 +51,8 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("config_unet_sample_size_pair", "config_pixart_transformer_sample_size_64", "setting_px_tr_scale_2"),
         *("config_vae_scaling_factor", "setting_t5_relpos", "tok_config_model_max_length_16"),
     ),
-    "what a prompt is filled with: OpenCLIP's tokenizers take `!`, others their end": (
-        *("tok_special_map_pad_other", "setting_clip_pad_resized"),
+    "what a prompt is filled with, and where: OpenCLIP's tokenizers take `!`, others their end": (
+        *("tok_special_map_pad_other", "setting_clip_pad_resized", "setting_t5json_padding_fixed"),
     ),
     "the numbers in the tensors: gigabytes, which no look reads": (
         *("weights_zeroed_conv_out_weight_unet", "weights_zeroed_linear_1_unet"),
@@ -78,12 +80,12 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
         *("shard_index_lists_missing_tensor_text_encoder", "shard_index_lists_missing_tensor_text_encoder_2"),
         "shard_index_lists_missing_tensor_unet",
     ),
-    "tensors that are not there are made up, and the pictures of these prompts do not depend on them": (
+    "tensors that are not there are made up, others dropped, and the pictures of these prompts do not depend on it": (
         *("weights_missing_encoder_conv_in_weight_vae", "config_flux_text_encoder_2_feed_forward_relu"),
-        *("setting_t5_relu", "setting_flux_t5_proj_gone", "weights_no_tensors_safety_checker"),
+        *("setting_t5_relu", "setting_flux_t5_proj_gone"),
         *("weights_missing_concept_embeds_safety_checker", "weights_missing_visual_projection_weight_safety_checker"),
         *("weights_missing_special_care_embeds_weights_safety_checker",),
-        *("weights_no_entries_empty_object_safety_checker",),
+        *("setting_checker_layers_1", "setting_checker_layers_3"),
     ),
     "a norm that is not there is made up of ones, which the small bundle has too": (
         *("weights_missing_final_layer_norm_weight_text_encoder",),
@@ -96,7 +98,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
         "setting_decoder_other_word_taken",
     ),
     "a model under the name of another kind, which only the class of the tokenizer puts right": (
-        "setting_v5_type_level",
+        *("setting_v5_type_level", "setting_t5json_type_bpe"),
     ),
     "a folder that can be entered and not listed: which weights load is decided by what it has": (
         *("dir_not_listable_scheduler", "dir_not_listable_unet"),

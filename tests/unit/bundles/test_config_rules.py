@@ -11,6 +11,7 @@ import pytest
 from pumas_agent.bundles import Policy, validate
 from pumas_agent.contracts.bundles import BundleReport
 from pumas_agent.demo.bundles import BundleKind, write_bundle
+from tests.cases.bases import write_base
 from tests.cases.tensors import Tensor, edit_tensors
 
 Change = Callable[[Path], object]
@@ -452,3 +453,42 @@ def test_what_tools_add_to_weights_is_left_alone(name: str, tmp_path: Path) -> N
         edit_tensors(path, lambda tensors: {**tensors, f"mid_block.attentions.0.{name}": extra})(root)
 
     assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, change)) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"latents_mean": [0.0] * 2}, {"latents_mean": "x"}, {"latents_std": [0.0] * 4}, {"latents_std": [None] * 4}],
+)
+def test_a_middle_of_latents(values: dict[str, Any], tmp_path: Path) -> None:
+    """SDXL calculates with both, a number for each channel, where both are said."""
+    sound = {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4}
+    write_bundle(BundleKind.STABLE_DIFFUSION_XL, tmp_path)
+
+    put(VAE, **sound)(tmp_path)
+    before = findings(validate(tmp_path))
+    put(VAE, **values)(tmp_path)
+
+    assert before == []
+    assert findings(validate(tmp_path)) == [("invalid_config_json", VAE)]
+
+
+@pytest.mark.parametrize(
+    "values", [{"hidden_act": "made up"}, {"hidden_act": 1}, {"layer_norm_eps": 0}, {"num_attention_heads": 3}]
+)
+def test_a_safety_checker_that_cannot_be_made(values: dict[str, Any], tmp_path: Path) -> None:
+    """Its vision model is a config within the config."""
+    root = write_base("sd-tiny", tmp_path)
+    path = "safety_checker/config.json"
+    vision = json.loads((root / path).read_text())["vision_config"]
+
+    put(path, vision_config={**vision, **values})(root)
+
+    assert findings(validate(root)) == [("invalid_config_json", path)]
+
+
+@pytest.mark.parametrize("side", [0, -1, "x", True])
+def test_sides_of_pictures_are_numbers(side: Any, tmp_path: Path) -> None:
+    """Of what the safety checker is shown."""
+    said = findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, put(IMAGES, size={"shortest_edge": side})))
+
+    assert said == [("invalid_config_json", IMAGES)]

@@ -101,3 +101,45 @@ def test_a_config_of_flow_matching_for_a_scheduler_with_betas(tmp_path: Path) ->
     flow = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}
 
     assert codes(judged(SD, tmp_path, flow, only=True)) == ["config_defaults"]
+
+
+@pytest.mark.parametrize(
+    ("class_name", "values"),
+    [
+        ("DDPMScheduler", {"variance_type": "made up"}),
+        ("DEISMultistepScheduler", {"algorithm_type": "made up"}),
+        ("DEISMultistepScheduler", {"solver_order": 0}),
+        ("EDMEulerScheduler", {"prediction_type": "sample"}),
+        ("EulerDiscreteScheduler", {"sigma_min": 5, "sigma_max": 1}),
+        ("LCMScheduler", {"original_inference_steps": 0}),
+        ("LCMScheduler", {"timestep_scaling": "x"}),
+        ("SASolverScheduler", {"algorithm_type": "made up"}),
+        ("SASolverScheduler", {"predictor_order": 0}),
+        ("TCDScheduler", {"original_inference_steps": "x"}),
+        ("UniPCMultistepScheduler", {"solver_type": "made up"}),
+        ("UniPCMultistepScheduler", {"solver_order": 0}),
+        ("UnCLIPScheduler", {}),  # its betas are of one kind, and those of the bundle of another
+    ],
+)
+def test_settings_of_other_classes(class_name: str, values: dict[str, Any], tmp_path: Path) -> None:
+    """The scheduler may be exchanged; each knows settings of its own."""
+    write_bundle(SD, tmp_path)
+    index, path = tmp_path / "model_index.json", tmp_path / SCHEDULER
+    index.write_text(json.dumps({**json.loads(index.read_text()), "scheduler": ["diffusers", class_name]}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "_class_name": class_name, **values}))
+
+    assert "invalid_config_json" in codes(validate(tmp_path))
+
+
+def test_a_width_of_noise_that_the_unet_does_not_say(tmp_path: Path) -> None:
+    """It would be split from what the UNet says, which has no second half."""
+    write_bundle(SD, tmp_path)
+    index, path = tmp_path / "model_index.json", tmp_path / SCHEDULER
+    index.write_text(json.dumps({**json.loads(index.read_text()), "scheduler": ["diffusers", "DDPMScheduler"]}))
+    said = {}
+
+    for kind in ("fixed_small", "learned_range"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "variance_type": kind}))
+        said[kind] = codes(validate(tmp_path))
+
+    assert said == {"fixed_small": [], "learned_range": ["component_class_mismatch"]}

@@ -145,6 +145,41 @@ def test_large_files_are_judged_by_their_ends(tmp_path: Path) -> None:
     assert said == [[], in_vocab, in_vocab, in_merges, in_merges, in_merges]
 
 
+def test_a_vocabulary_that_is_a_list(clip_json: Path) -> None:
+    """Words are numbered by their places; each may be the first of a list (transformers 5)."""
+    path = clip_json / "tokenizer" / "tokenizer.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    words = document["model"]["vocab"]
+    said = []
+
+    for listed in (list(words), [[word, number] for word, number in words.items()]):
+        document["model"]["vocab"] = listed
+        path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        said.append(findings(validate(clip_json)))
+
+    assert said == [[], []]
+
+
+@pytest.mark.parametrize("lost", [slice(1, 2), slice(1, 5), slice(2, 3), slice(-2, -1)])
+def test_a_merge_that_is_lost(clip: Path, lost: slice) -> None:
+    """At the start, in the middle or at the end: its word has a number, and nothing gives it."""
+    path = clip / "tokenizer" / "merges.txt"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    del lines[lost]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+    assert findings(validate(clip)) == [("invalid_tokenizer_files", "tokenizer/merges.txt")]
+
+
+def test_merges_in_another_order(clip: Path) -> None:
+    """Which of them is lost nobody can tell there."""
+    path = clip / "tokenizer" / "merges.txt"
+    version, *merges = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([version, *reversed(merges)]) + "\n", encoding="utf-8")
+
+    assert findings(validate(clip)) == []
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -152,6 +187,8 @@ def test_large_files_are_judged_by_their_ends(tmp_path: Path) -> None:
         lambda content: content.pop("model"),
         lambda content: content.update(surprise=1),
         lambda content: content.update(version="2.0"),
+        lambda content: content.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "!"}),
+        lambda content: content["model"].update(vocab=[]),
         lambda content: content["model"].update(type="Magic"),
         lambda content: content["model"].update(type="Unigram"),
         lambda content: content["model"].update(vocab={}),
