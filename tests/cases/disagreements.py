@@ -76,12 +76,8 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
 """Valid, although the library fails or draws another picture: a rule would refuse what somebody draws well with."""
 
 REFUSED: Mapping[str, tuple[str, ...]] = {
-    "a tensor that is listed and that nobody has: the shard may be another file's": (
-        *("shard_index_lists_missing_tensor_text_encoder", "shard_index_lists_missing_tensor_text_encoder_2"),
-        "shard_index_lists_missing_tensor_unet",
-    ),
     "tensors that are not there are made up, others dropped, and the pictures of these prompts do not depend on it": (
-        *("weights_missing_encoder_conv_in_weight_vae", "config_flux_text_encoder_2_feed_forward_relu"),
+        "config_flux_text_encoder_2_feed_forward_relu",
         *("setting_t5_relu", "setting_flux_t5_proj_gone"),
         *("weights_missing_concept_embeds_safety_checker", "weights_missing_visual_projection_weight_safety_checker"),
         *("weights_missing_special_care_embeds_weights_safety_checker",),

@@ -119,6 +119,19 @@ def disagreements_with_config(
         yield from _compare(path, tensors, expected, architecture)
 
 
+def is_described(bundle: Bundle, component: Component) -> bool:
+    """Every tensor that the component is made of is known, by its class and its config."""
+    known = _known(bundle, component)
+    if known is None:
+        return False
+    class_name, _, document = known
+    try:
+        _expected(class_name, _key(document))
+    except (Misfit, NotKnown):
+        return False
+    return True
+
+
 def pickle_faults(bundle: Bundle, component: Component, path: str, names: AbstractSet[str] | None) -> Iterator[Problem]:
     """From the config a model can be made, and its weights and biases are among those that pickles name.
 

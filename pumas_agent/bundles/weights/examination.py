@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pumas_agent.bundles.bundle import Bundle, Component, Unusable
 from pumas_agent.bundles.findings import FindingCode, Problem, escaped, fatal, notice
-from pumas_agent.bundles.weights.architectures import disagreements_with_config, pickle_faults
+from pumas_agent.bundles.weights.architectures import disagreements_with_config, is_described, pickle_faults
 from pumas_agent.bundles.weights.choice import (
     WEIGHT_KINDS,
     VariantScanCrash,
@@ -138,7 +138,9 @@ class _Loaded:
             if missing or broken:
                 return
             if not self._has_pickles:
-                yield from disagreements(index, {path: file.tensors or {} for path, file in self._loaded.items()})
+                shards = {path: file.tensors or {} for path, file in self._loaded.items()}
+                described = is_described(self._bundle, self._component)
+                yield from disagreements(index, shards, described=described)
         else:
             broken = list(self._read([choice.path]))
             yield from broken

@@ -38,8 +38,8 @@ def canonical(name: str) -> str:
 
 
 def is_of_the_encoder(name: str) -> bool:
-    """Drawing from text decodes latents and encodes nothing; its first layer tells that the file is a VAE's."""
-    return name.startswith(("encoder.", "quant_conv.")) and name != "encoder.conv_in.weight"
+    """Drawing from text decodes latents and encodes nothing."""
+    return name.startswith(("encoder.", "quant_conv."))
 
 
 def autoencoder_kl(config: ModelConfig) -> Iterator[Expected]:

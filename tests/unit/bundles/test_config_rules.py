@@ -492,3 +492,28 @@ def test_sides_of_pictures_are_numbers(side: Any, tmp_path: Path) -> None:
     said = findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, put(IMAGES, size={"shortest_edge": side})))
 
     assert said == [("invalid_config_json", IMAGES)]
+
+
+def test_a_tensor_of_an_index_that_the_model_does_without(tmp_path: Path) -> None:
+    """It is in no shard, and of no layer of the model, whose layers are all there."""
+    root = write_base("sdxl-tiny-sharded", tmp_path)
+    path = "unet/diffusion_pytorch_model.safetensors.index.json"
+    shards = json.loads((root / path).read_text())["weight_map"]
+
+    put(path, weight_map={**shards, "made.up": next(iter(shards.values()))})(root)
+    report = validate(root)
+
+    assert findings(report) == []
+    assert ("shard_index_disagrees", path) in notices(report)
+
+
+def test_a_vae_that_encodes_nothing(tmp_path: Path) -> None:
+    """Drawing from text decodes alone: no tensor of the encoder is missed."""
+
+    def change(root: Path) -> None:
+        path = "vae/diffusion_pytorch_model.safetensors"
+        edit_tensors(path, lambda all_: {name: one for name, one in all_.items() if not name.startswith("encoder.")})(
+            root
+        )
+
+    assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, change)) == []
