@@ -17,7 +17,7 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("exchange_sd3_text_encoders", "exchange_sdxl_first_encoder_is_second"),
         *("tok_sdxl_folders_swapped", "dir_symlink_to_other_component"),  # two of CLIP, which fill prompts otherwise
     ),
-    "how noise is taken away: each value is drawn with by some published model, or asked for by some guide": (
+    "how noise is taken away: the class draws with each value, and no file says which the weights were trained for": (
         *("config_scheduler_beta_schedule_linear", "config_scheduler_prediction_type_v", "setting_sch_train_10"),
         *("setting_pndm_schedule_cosine", "setting_pndm_spacing_trailing"),
         *("setting_dpm_flow_sigmas", "setting_dpm_lu_lambdas", "setting_dpm_prediction_flow"),
@@ -27,7 +27,7 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("setting_xl_sch_interpolation_log", "setting_xl_sch_prediction_sample", "setting_xl_sch_schedule_cosine"),
         *("setting_flow_invert", "setting_flux_sched_dynamic"),
     ),
-    "a setting left to its class: files of old and files by hand say less than diffusers writes today": (
+    "a setting left to its class, which has a value for it: no other file says that another one was meant": (
         *("setting_pndm_without_schedule", "setting_xl_sch_spacing_absent", "setting_flow_without_shift"),
         *("config_text_encoder_without_num_attention_heads", "setting_xl_te2_act_gone"),
     ),
@@ -35,7 +35,7 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("config_scheduler_skip_prk_steps_false", "setting_sch_skip_null", "setting_pndm_without_skip_prk"),
         "taken_scheduler_from_sdxl_tiny_scheduler_for_sd_tiny",
     ),
-    "how a layer calculates: no tensor has another shape by it, and some model was trained with each value": (
+    "how a layer calculates: no tensor has another shape by it, and no file says what the weights were trained with": (
         *("config_unet_act_fn_gelu", "setting_unet_act_relu", "setting_vae_act_relu", "setting_te_act_silu"),
         *("config_text_encoder_hidden_act_gelu", "setting_te_act_gelu_new", "setting_xl_te2_act_quick"),
         *("setting_unet_post_act_silu", "setting_unet_time_act_silu", "config_unet_center_input_sample"),
@@ -68,12 +68,12 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
     "sines that the library computes when no file has them, and that the small bundle has other numbers for": (
         "weights_missing_pos_embed_pos_embed_sd3_transformer",
     ),
-    "which words a vocabulary has, and their numbers: those of published test models lack letters too": (
+    "which words a vocabulary has, and their numbers: the text encoder says how many, and for rows in reserve too": (
         *("tok_vocab_without_letter", "tok_t5_vocab_shorter", "words_vocab_letters_swapped"),
         *("pieces_half", "pieces_last_lost", "pieces_without_letter"),
     ),
 }
-"""Valid, although the library fails or draws another picture: a rule would refuse what somebody draws well with."""
+"""Valid, although the library fails or draws another picture: no file tells it from what an owner means to draw with."""
 
 REFUSED: Mapping[str, tuple[str, ...]] = {
     "tensors that are not there are made up, others dropped, and the pictures of these prompts do not depend on it": (
