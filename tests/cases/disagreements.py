@@ -73,7 +73,7 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
         *("pieces_half", "pieces_last_lost", "pieces_without_letter"),
     ),
 }
-"""Valid, although the library fails or draws another picture: no file tells it from what an owner means to draw with."""
+"""Valid, although the library fails or draws another picture: no file tells it from what an owner means."""
 
 REFUSED: Mapping[str, tuple[str, ...]] = {
     "tensors that are not there are made up, others dropped, and the pictures of these prompts do not depend on it": (
