@@ -8,15 +8,9 @@ from collections.abc import Iterator
 from pumas_agent.bundles.bundle import Bundle, Rule
 from pumas_agent.bundles.configs import PREPROCESSOR, document_of, documents
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
-from pumas_agent.bundles.settings import is_number
+from pumas_agent.bundles.settings import is_activation, is_number
 from pumas_agent.bundles.tables import ComponentKind as Kind
 
-_SCHEDULES = {
-    "beta_schedule": frozenset({"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp"}),
-    "prediction_type": frozenset({"epsilon", "sample", "v_prediction", "flow_prediction", "original_sample"}),
-    "timestep_spacing": frozenset({"linspace", "leading", "trailing"}),
-}
-"""What any scheduler of diffusers 0.42 takes."""
 _SIZES = {
     frozenset(names)
     for names in (
@@ -24,8 +18,7 @@ _SIZES = {
         *({"max_height", "max_width"}, {"min_pixels", "max_pixels"}),
     )
 }
-_TIMESTEPS = 1000
-"""What a scheduler takes when its config does not say."""
+_DISTANCE = "relative_attention_max_distance"
 _PIXART_SIZES = {
     "PixArtAlphaPipeline": frozenset({32, 64, 128}),
     "PixArtSigmaPipeline": frozenset({32, 64, 128, 256}),
@@ -42,10 +35,11 @@ def pictures_have_a_size(bundle: Bundle) -> Iterator[Problem]:
         )
         for name in ("size", "crop_size"):
             size = settings.get(name) if settings is not None else None
+            sides = size.values() if isinstance(size, dict) else ()
             if isinstance(size, dict) and frozenset(size) not in _SIZES:
                 what = f"{path} names {name} by {shown(sorted(size))}"
                 yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
-            elif isinstance(size, str):
+            elif isinstance(size, str) or any(type(side) is not int or side < 1 for side in sides):
                 yield _unusable(path, name, size)
 
 
@@ -66,35 +60,6 @@ def pictures_can_be_prepared(bundle: Bundle) -> Iterator[Problem]:
             yield _unusable(path, "rescale_factor", settings["rescale_factor"])
 
 
-def shifts_are_numbers(bundle: Bundle) -> Iterator[Problem]:
-    """A schedule that is shifted by the picture's size says by how much."""
-    for _, path, document in documents(bundle, (Kind.SCHEDULER,)):
-        for name in ("base_shift", "max_shift") if document.get("use_dynamic_shifting") is True else ():
-            if not is_number(document.get(name, 1)):
-                yield _unusable(path, name, document[name])
-
-
-def schedules_are_known(bundle: Bundle) -> Iterator[Problem]:
-    """The names in a scheduler's config are among those that any scheduler of diffusers knows."""
-    for component, path, document in documents(bundle, (Kind.SCHEDULER,)):
-        for name, known in _SCHEDULES.items():
-            given = document.get(name)
-            ignored = name not in document or component.class_name.startswith("FlowM")  # they ask for none of these
-            ignored = ignored or (name == "beta_schedule" and document.get("trained_betas") is not None)
-            if not ignored and (not isinstance(given, str) or given not in known):
-                what = f"{path} has {shown(given)} for {name}, which no scheduler knows"
-                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
-
-
-def betas_reach_the_end(bundle: Bundle) -> Iterator[Problem]:
-    """A trained schedule has a beta for each of its timesteps: they are read by number."""
-    for _, path, document in documents(bundle, (Kind.SCHEDULER,)):
-        betas, timesteps = document.get("trained_betas"), document.get("num_train_timesteps", _TIMESTEPS)
-        if isinstance(betas, list) and type(timesteps) is int and len(betas) < timesteps:
-            what = f"{path} has {len(betas)} trained_betas for {timesteps} timesteps"
-            yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
-
-
 def resolutions_have_bins(bundle: Bundle) -> Iterator[Problem]:
     """PixArt draws at the resolutions it has a table of shapes for (`ASPECT_RATIO_*_BIN` of its pipelines)."""
     known = _PIXART_SIZES.get(bundle.index.pipeline_class or "", frozenset())
@@ -102,6 +67,59 @@ def resolutions_have_bins(bundle: Bundle) -> Iterator[Problem]:
         size = document.get("sample_size")
         if known and component.name == "transformer" and type(size) is int and size not in known:
             yield _unusable(path, "sample_size", size)
+
+
+def places_reach_the_edge(bundle: Bundle) -> Iterator[Problem]:
+    """Stable Diffusion 3 has a place for each part of a picture (`PatchEmbed.cropped_pos_embed` raises)."""
+    for component, path, document in documents(bundle, (Kind.DIFFUSERS_MODEL,)):
+        if component.class_name != "SD3Transformer2DModel":
+            continue
+        usual = {"sample_size": 128, "patch_size": 2, "pos_embed_max_size": 96}
+        size, patch, most = (document.get(name, default) for name, default in usual.items())
+        if all(type(value) is int and value > 0 for value in (size, patch, most)) and size // patch > most:
+            what = f"{path} has places for {most} parts a side (pos_embed_max_size), and draws {size // patch}"
+            yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+
+
+def distances_can_be_told(bundle: Bundle) -> Iterator[Problem]:
+    """T5 tells near words apart one by one, in a quarter of its buckets, and farther ones up to a distance beyond.
+
+    transformers: `T5Attention._relative_position_bucket` divides by the logarithm of the two.
+    """
+    for component, path, document in documents(bundle, (Kind.TRANSFORMERS_MODEL,)):
+        buckets, most = document.get("relative_attention_num_buckets", 32), document.get(_DISTANCE, 128)
+        if component.class_name != "T5EncoderModel":
+            continue
+        if type(most) is not int or (type(buckets) is int and most <= buckets // 4):
+            yield _unusable(path, _DISTANCE, most)
+
+
+def activations_agree(bundle: Bundle) -> Iterator[Problem]:
+    """T5 says in `feed_forward_proj` whether its layers are gated, and perhaps once more, which then counts.
+
+    transformers 5: `T5Config.__post_init__` derives the second, and takes it from the file over that.
+    """
+    for component, path, document in documents(bundle, (Kind.TRANSFORMERS_MODEL,)):
+        said, gated = document.get("feed_forward_proj", "relu"), document.get("is_gated_act")
+        known = component.class_name == "T5EncoderModel" and isinstance(said, str) and gated is not None
+        if known and bool(gated) != said.startswith("gated-"):
+            what = f"{path} gives {shown(gated)} for is_gated_act, and {shown(said)} for feed_forward_proj"
+            yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+
+
+def safety_checkers_can_be_made(bundle: Bundle) -> Iterator[Problem]:
+    """The vision model within a safety checker: `CLIPVisionConfig` of transformers 5 checks what it is given."""
+    for component, path, document in documents(bundle, (Kind.DIFFUSERS_MODEL, Kind.TRANSFORMERS_MODEL)):
+        vision = document.get("vision_config")
+        if component.class_name != "StableDiffusionSafetyChecker" or not isinstance(vision, dict):
+            continue
+        if "hidden_act" in vision and not is_activation(vision["hidden_act"]):
+            yield _unusable(path, "hidden_act", vision["hidden_act"])
+        if not isinstance(vision.get("layer_norm_eps", 1e-5), float):
+            yield _unusable(path, "layer_norm_eps", vision["layer_norm_eps"])
+        size, heads = vision.get("hidden_size", 768), vision.get("num_attention_heads", 12)
+        if type(size) is int and type(heads) is int and (heads < 1 or size % heads):
+            yield _unusable(path, "num_attention_heads", heads)
 
 
 def heads_share_the_width(bundle: Bundle) -> Iterator[Problem]:
@@ -122,9 +140,10 @@ def _unusable(path: str, name: str, value: object) -> Problem:
 CONFIG_VALUE_RULES: tuple[Rule, ...] = (
     pictures_have_a_size,
     pictures_can_be_prepared,
-    shifts_are_numbers,
-    schedules_are_known,
-    betas_reach_the_end,
     resolutions_have_bins,
+    places_reach_the_edge,
+    distances_can_be_told,
+    activations_agree,
+    safety_checkers_can_be_made,
     heads_share_the_width,
 )

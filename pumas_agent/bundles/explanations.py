@@ -58,7 +58,9 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.COMPONENT_CLASS_MISMATCH: _fatal(
         "A component is of a class that the pipeline cannot use.", "Fetch the component that belongs to the pipeline."
     ),
-    Code.COMPONENT_CLASS_UNAVAILABLE: _fatal("The class of a component needs a package that runtimes lack.", _OTHER),
+    Code.COMPONENT_CLASS_UNAVAILABLE: _fatal(
+        "The class of a component, or one of its settings, needs a package that runtimes lack.", _OTHER
+    ),
     Code.CONFIG_DEFAULTS: _fatal(
         "A config says nothing: the library would take its defaults, and draw another picture.", _AGAIN
     ),
@@ -75,10 +77,14 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "A file, or the bundle, is beyond what is looked at.", "No pipeline is that large: check what it is."
     ),
     Code.INVALID_COMPONENT_ENTRY: _fatal("An entry of the index is not [library, class].", _INDEX),
-    Code.INVALID_CONFIG_JSON: _fatal("A config is not a JSON object in UTF-8.", _AGAIN),
+    Code.INVALID_CONFIG_JSON: _fatal(
+        "A config is not a JSON object in UTF-8, or has a setting that nothing is drawn with.", _AGAIN
+    ),
     Code.INVALID_PIPELINE_CLASS: _fatal("`_class_name` is no name, or names code that is not there.", _INDEX),
     Code.INVALID_SHARD_INDEX: _fatal("A shard index cannot be used.", _AGAIN),
-    Code.INVALID_TOKENIZER_FILES: _fatal("A vocabulary file is empty, cut off, or of another kind.", _AGAIN),
+    Code.INVALID_TOKENIZER_FILES: _fatal(
+        "A vocabulary is empty, cut off, of another kind, or not that of the text encoder.", _AGAIN
+    ),
     Code.INVALID_WEIGHTS_HEADER: _fatal("A weights file is not of its format.", _AGAIN),
     Code.MISSING_CONFIG: _fatal("A component has no config.", _AGAIN),
     Code.MISSING_SHARD: _fatal("A shard that the index names is not there.", "Fetch the shard."),
@@ -88,7 +94,9 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "Fetch them; other formats and names are not loaded from a bundle.",
     ),
     Code.NOT_A_PIPELINE_CLASS: _fatal("`_class_name` names a class of diffusers that is no pipeline.", _INDEX),
-    Code.PIPELINE_CLASS_UNAVAILABLE: _fatal("The pipeline class needs a package that runtimes lack.", _OTHER),
+    Code.PIPELINE_CLASS_UNAVAILABLE: _fatal(
+        "The pipeline class, or one of its settings, needs a package that runtimes lack.", _OTHER
+    ),
     Code.PROMPT_ENCODER_ABSENT: _fatal("The pipeline would load, and could not read a prompt.", _INDEX),
     Code.QUANTIZED_BACKEND: _fatal(
         "The weights are quantized by a package that runtimes may lack.",

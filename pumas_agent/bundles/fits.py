@@ -1,15 +1,19 @@
-"""Owns the rules on what components say of each other: classes that the pipeline can call, and widths that agree.
+"""Owns the rules on what components say of each other: classes that the pipeline can call, and settings that agree.
+
+How wide things are is for `widths`.
 
 diffusers compares neither when it loads (a class that is not expected is a line in its log): the first prompt fails, or
 draws noise.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, Component, Rule, Unusable
 from pumas_agent.bundles.configs import PREPROCESSOR, config_name
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, shown
+from pumas_agent.bundles.settings import is_number
 from pumas_agent.bundles.special_tokens import TOKENIZER_CONFIG, WHOLE_TOKENIZERS
 from pumas_agent.bundles.tables import ComponentKind as Kind
 from pumas_agent.bundles.weights.config import MAX_SIZE
@@ -32,7 +36,9 @@ _ADDS_A_SHIFT = (
     *("OvisImage", "ZImage"),
 )
 """Pipelines whose last step is `latents / scaling_factor + shift_factor` (diffusers 0.42)."""
-_CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
+_PIXELS, _HALVINGS = 8, 16
+_SDXL_CHANNELS = 4
+_DDPM = ("DDPMScheduler", "DDPMParallelScheduler")
 
 
 def classes_fit_the_pipeline(bundle: Bundle) -> Iterator[Problem]:
@@ -57,6 +63,21 @@ def classes_are_not_relabelled(bundle: Bundle) -> Iterator[Problem]:
             yield _unfit(bundle, component, expected, f"and its files are of {saved_as[:80]}")
 
 
+def configs_are_not_exchanged(bundle: Bundle) -> Iterator[Problem]:
+    """No two models have each other's configs: each was saved as the class of the other.
+
+    transformers compares neither; with one of the two alone, a model was loaded as another class on purpose.
+    """
+    models = [part for part in bundle.components if part.kind is Kind.TRANSFORMERS_MODEL]
+    saved = {part.name: _written_for(bundle, part) for part in models}
+    for one, other in itertools.combinations(models, 2):
+        classes = (one.class_name, other.class_name)
+        if len(set(classes)) > 1 and (saved[other.name], saved[one.name]) == classes:
+            path = one.path("config.json")
+            what = f"{path} was written for {saved[one.name]}, and the one of {other.name} for {one.class_name}"
+            yield fatal(FindingCode.COMPONENT_CLASS_MISMATCH, what, path)
+
+
 def scheduler_fits_the_pipeline(bundle: Bundle) -> Iterator[Problem]:
     """The scheduler has every attribute and parameter that the pipeline uses without asking whether it is there."""
     facts = bundle.facts
@@ -70,12 +91,29 @@ def scheduler_fits_the_pipeline(bundle: Bundle) -> Iterator[Problem]:
             yield fatal(FindingCode.COMPONENT_CLASS_MISMATCH, what, component.name)
 
 
+def noise_has_its_width(bundle: Bundle) -> Iterator[Problem]:
+    """A sampler that draws with a learned width of noise is told it by the UNet, in as many channels again.
+
+    diffusers: `DDPMScheduler.step` splits what the model says, and `_get_variance` calculates with the second half.
+    """
+    unet = model_of(bundle, "unet", "UNet2DConditionModel")
+    for component in bundle.components:
+        learned = component.class_name in _DDPM and str(config_of(bundle, component).get("variance_type"))
+        if unet is None or not learned or not learned.startswith("learned"):
+            continue
+        takes, says = number_of(bundle, unet, "in_channels", 4), number_of(bundle, unet, "out_channels", 4)
+        if takes is not None and says is not None and says != 2 * takes:
+            path = component.path("scheduler_config.json")
+            what = f"{path} asks for a variance that is {learned}, and the UNet says {says} numbers of {takes}"
+            yield fatal(FindingCode.COMPONENT_CLASS_MISMATCH, what, path)
+
+
 def unet_takes_what_the_vae_gives(bundle: Bundle) -> Iterator[Problem]:
     """The UNet works on latents of as many channels as the VAE has; those for inpainting take nine."""
-    unet, vae = _model(bundle, "unet", "UNet2DConditionModel"), _model(bundle, "vae", "AutoencoderKL")
+    unet, vae = model_of(bundle, "unet", "UNet2DConditionModel"), model_of(bundle, "vae", "AutoencoderKL")
     if unet is None or vae is None:
         return
-    takes, gives = _number(bundle, unet, "in_channels", 4), _number(bundle, vae, "latent_channels", 4)
+    takes, gives = number_of(bundle, unet, "in_channels", 4), number_of(bundle, vae, "latent_channels", 4)
     if takes is not None and gives is not None and takes != gives:
         path = unet.path("config.json")
         what = f"{path}: the UNet takes {takes} channels, and the VAE has {gives}"
@@ -84,23 +122,42 @@ def unet_takes_what_the_vae_gives(bundle: Bundle) -> Iterator[Problem]:
 
 def vae_says_its_shift(bundle: Bundle) -> Iterator[Problem]:
     """Pipelines of the newer kind add the VAE's `shift_factor` to what they drew; the class has none by itself."""
-    vae, facts = _model(bundle, "vae", "AutoencoderKL"), bundle.facts
-    config = {} if vae is None else _config(bundle, vae)
+    vae, facts = model_of(bundle, "vae", "AutoencoderKL"), bundle.facts
+    config = {} if vae is None else config_of(bundle, vae)
     if vae is None or not config or facts is None or not facts.name.startswith(_ADDS_A_SHIFT):
         return
     shift = config.get("shift_factor")
+    path = vae.path("config.json")
     if not isinstance(shift, int | float) or isinstance(shift, bool):
-        path = vae.path("config.json")
         what = f"{path} gives {shown(shift)} for shift_factor, which {facts.name} adds"
         yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+    elif "scaling_factor" not in config:
+        what = f"{path} says no scaling_factor; the one that the class has is of a VAE without a shift"
+        yield fatal(FindingCode.CONFIG_DEFAULTS, what, path)
+
+
+def vae_says_its_middle_in_full(bundle: Bundle) -> Iterator[Problem]:
+    """SDXL takes the VAE's latents to the middle and the width that it says, which is a number for each channel.
+
+    diffusers: `torch.tensor(latents_mean).view(1, 4, 1, 1)` of `StableDiffusionXLPipeline.__call__`.
+    """
+    vae, facts = model_of(bundle, "vae", "AutoencoderKL"), bundle.facts
+    if vae is None or facts is None or not facts.name.startswith("StableDiffusionXL"):
+        return
+    config, path = config_of(bundle, vae), vae.path("config.json")
+    mean, width = config.get("latents_mean"), config.get("latents_std")
+    for name, value in (("latents_mean", mean), ("latents_std", width)) if None not in (mean, width) else ():
+        numbers = value if isinstance(value, list) and all(map(is_number, value)) else []
+        if len(numbers) != _SDXL_CHANNELS or (name == "latents_std" and not all(numbers)):
+            yield fatal(FindingCode.INVALID_CONFIG_JSON, f"{path} gives {shown(value)} for {name}", path)
 
 
 def unet_is_told_what_it_asks(bundle: Bundle) -> Iterator[Problem]:
     """The UNet of SDXL asks for the pooled prompt and the picture's size, others for a class; few pipelines tell."""
-    unet, facts = _model(bundle, "unet", "UNet2DConditionModel"), bundle.facts
+    unet, facts = model_of(bundle, "unet", "UNet2DConditionModel"), bundle.facts
     if unet is None or facts is None or not facts.name.startswith(("StableDiffusion", "LatentConsistency", "Kolors")):
         return
-    config, path = _config(bundle, unet), unet.path("config.json")
+    config, path = config_of(bundle, unet), unet.path("config.json")
     tells = facts.name.startswith(("StableDiffusionXL", "Kolors"))
     if config and tells != (config.get("addition_embed_type") == "text_time"):
         does = "does not take" if tells else "asks for"
@@ -113,26 +170,38 @@ def unet_is_told_what_it_asks(bundle: Bundle) -> Iterator[Problem]:
 
 
 def unet_says_how_large(bundle: Bundle) -> Iterator[Problem]:
-    """Stable Diffusion draws as large as its UNet says, when nobody asks for a size."""
-    unet, facts = _model(bundle, "unet", "UNet2DConditionModel"), bundle.facts
+    """Stable Diffusion draws as large as its UNet says, when nobody asks for a size: in pixels, a multiple of eight.
+
+    diffusers: `check_inputs` of the pipelines; a latent is as many pixels wide as the VAE halves them.
+    """
+    unet, facts = model_of(bundle, "unet", "UNet2DConditionModel"), bundle.facts
     if unet is None or facts is None or not facts.name.startswith("StableDiffusion"):
         return
-    config, path = _config(bundle, unet), unet.path("config.json")
+    config, path = config_of(bundle, unet), unet.path("config.json")
     unsaid = config.get("_use_default_values")  # what diffusers then takes from the class, which has no size
     is_unsaid = isinstance(unsaid, list) and "sample_size" in unsaid
     size = None if is_unsaid else config.get("sample_size")
     if config and (not isinstance(size, int | list) or not size):
         what = f"{path} has {shown(size)} for sample_size: a picture would have no size"
         yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+        return
+    vae = model_of(bundle, "vae", "AutoencoderKL")
+    channels = config_of(bundle, vae).get("block_out_channels") if vae is not None else None
+    pixels = 1 << min(len(channels) - 1, _HALVINGS) if isinstance(channels, list) and channels else _PIXELS
+    for side in size if isinstance(size, list) else [size]:
+        if isinstance(side, int) and (side <= 0 or side * pixels % _PIXELS):
+            what = f"{path} has {shown(size)} for sample_size: a side of {side * pixels} pixels is not drawn"
+            yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+            break
 
 
 def safety_checker_sees_what_it_takes(bundle: Bundle) -> Iterator[Problem]:
     """The feature extractor makes pictures of the size that the safety checker takes."""
-    checker = _model(bundle, "safety_checker", "StableDiffusionSafetyChecker")
+    checker = model_of(bundle, "safety_checker", "StableDiffusionSafetyChecker")
     eyes = next((part for part in bundle.components if part.name == "feature_extractor"), None)
     if checker is None or eyes is None or eyes.class_name not in _CLIP_IMAGES:
         return
-    vision = _config(bundle, checker).get("vision_config")
+    vision = config_of(bundle, checker).get("vision_config")
     images = _document(bundle, eyes.path(PREPROCESSOR))
     crop = images.get("crop_size", _CLIP_PICTURE)
     sides = (crop.get("height"), crop.get("width")) if isinstance(crop, dict) else (crop, crop)
@@ -145,63 +214,6 @@ def safety_checker_sees_what_it_takes(bundle: Bundle) -> Iterator[Problem]:
             f"{path} makes pictures of {shown(sides[0])} by {shown(sides[1])}; the safety checker takes {shown(takes)}"
         )
         yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
-
-
-def prompt_is_as_wide_as_it_should_be(bundle: Bundle) -> Iterator[Problem]:
-    """What the text encoders give for a token is as wide as what the denoiser takes."""
-    for denoiser_class, widths in _WIDTHS.items():
-        for name in ("unet", "transformer"):
-            denoiser = _model(bundle, name, denoiser_class)
-            if denoiser is not None:
-                for taken, given in widths(bundle, denoiser):
-                    if taken is not None and given is not None and taken != given:
-                        path = denoiser.path("config.json")
-                        what = f"{path}: the {name} takes {taken} numbers a token, the text encoders give {given}"
-                        yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
-
-
-_Widths = Iterator[tuple[int | None, int | None]]
-
-
-def _of_unet(bundle: Bundle, unet: Component) -> _Widths:
-    config = _config(bundle, unet)
-    encoders = [component for component in bundle.components if component.name.startswith("text_encoder")]
-    clip = all(component.class_name in _CLIP for component in encoders)
-    if encoders and clip and config.get("encoder_hid_dim_type") is None and config.get("encoder_hid_dim") is None:
-        given = _sum(_number(bundle, encoder, "hidden_size", 512) for encoder in encoders)
-        yield _number(bundle, unet, "cross_attention_dim", 1280), given
-
-
-def _of_flux(bundle: Bundle, transformer: Component) -> _Widths:
-    clip, t5 = _model(bundle, "text_encoder", "CLIPTextModel"), _model(bundle, "text_encoder_2", "T5EncoderModel")
-    if t5 is not None:
-        yield _number(bundle, transformer, "joint_attention_dim", 4096), _number(bundle, t5, "d_model", 512)
-    if clip is not None:
-        yield _number(bundle, transformer, "pooled_projection_dim", 768), _number(bundle, clip, "hidden_size", 512)
-
-
-def _of_sd3(bundle: Bundle, transformer: Component) -> _Widths:
-    t5 = _model(bundle, "text_encoder_3", "T5EncoderModel")
-    clips = [_model(bundle, name, "CLIPTextModelWithProjection") for name in ("text_encoder", "text_encoder_2")]
-    if t5 is not None:
-        yield _number(bundle, transformer, "joint_attention_dim", 4096), _number(bundle, t5, "d_model", 512)
-    pooled = _sum(None if clip is None else _number(bundle, clip, "projection_dim", 512) for clip in clips)
-    yield _number(bundle, transformer, "pooled_projection_dim", 2048), pooled
-
-
-def _of_pixart(bundle: Bundle, transformer: Component) -> _Widths:
-    t5 = _model(bundle, "text_encoder", "T5EncoderModel")
-    if t5 is not None and "caption_channels" in _config(bundle, transformer):
-        yield _number(bundle, transformer, "caption_channels", 0), _number(bundle, t5, "d_model", 512)
-
-
-_WIDTHS: dict[str, Callable[[Bundle, Component], _Widths]] = {
-    "UNet2DConditionModel": _of_unet,
-    "FluxTransformer2DModel": _of_flux,
-    "SD3Transformer2DModel": _of_sd3,
-    "PixArtTransformer2DModel": _of_pixart,
-}
-"""Of each denoiser: pairs of what it takes and what it is given. The defaults are those of the classes."""
 
 
 def _expected(bundle: Bundle) -> Iterator[tuple[Component, tuple[str, ...]]]:
@@ -223,19 +235,21 @@ def _written_for(bundle: Bundle, component: Component) -> str | None:
     if component.kind is Kind.TOKENIZER:
         named = _document(bundle, component.path(TOKENIZER_CONFIG)).get("tokenizer_class")
     elif component.kind is Kind.TRANSFORMERS_MODEL:
-        architectures = _config(bundle, component).get("architectures")
+        architectures = config_of(bundle, component).get("architectures")
         named = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else None
     else:
-        named = _config(bundle, component).get("_class_name")
+        named = config_of(bundle, component).get("_class_name")
     return named if isinstance(named, str) else None
 
 
-def _model(bundle: Bundle, name: str, class_name: str) -> Component | None:
+def model_of(bundle: Bundle, name: str, class_name: str) -> Component | None:
+    """The component of this name, when it is of this class."""
     found = (part for part in bundle.components if part.name == name and part.class_name == class_name)
     return next(found, None)
 
 
-def _config(bundle: Bundle, component: Component) -> dict[str, Any]:
+def config_of(bundle: Bundle, component: Component) -> dict[str, Any]:
+    """What describes it; nothing when it cannot be read, which another rule says."""
     name = config_name(component)
     return {} if name is None else _document(bundle, component.path(name))
 
@@ -248,16 +262,11 @@ def _document(bundle: Bundle, path: str) -> dict[str, Any]:
         return {}
 
 
-def _number(bundle: Bundle, component: Component, key: str, default: int) -> int | None:
+def number_of(bundle: Bundle, component: Component, key: str, default: int) -> int | None:
     """What the config says, or what the class takes when it does not; None when nobody can tell."""
-    config = _config(bundle, component)
+    config = config_of(bundle, component)
     value = config.get(key, default) if config else None
     return value if type(value) is int and abs(value) <= MAX_SIZE else None
-
-
-def _sum(numbers: Iterator[int | None]) -> int | None:
-    known = list(numbers)
-    return None if None in known else sum(number for number in known if number is not None)
 
 
 def _unfit(bundle: Bundle, component: Component, expected: tuple[str, ...], why: str) -> Problem:
@@ -271,11 +280,13 @@ def _unfit(bundle: Bundle, component: Component, expected: tuple[str, ...], why:
 FIT_RULES: tuple[Rule, ...] = (
     classes_fit_the_pipeline,
     classes_are_not_relabelled,
+    configs_are_not_exchanged,
     scheduler_fits_the_pipeline,
+    noise_has_its_width,
     unet_takes_what_the_vae_gives,
     vae_says_its_shift,
+    vae_says_its_middle_in_full,
     unet_is_told_what_it_asks,
     unet_says_how_large,
     safety_checker_sees_what_it_takes,
-    prompt_is_as_wide_as_it_should_be,
 )

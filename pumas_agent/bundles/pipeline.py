@@ -83,6 +83,25 @@ def prior_is_in_the_bundle(bundle: Bundle) -> Iterator[Problem]:
         yield fatal(FindingCode.REQUIRED_COMPONENT_ABSENT, what, "README.md")
 
 
+def watermarks_can_be_drawn(bundle: Bundle) -> Iterator[Problem]:
+    """`add_watermarker` needs invisible-watermark: without it, SDXL's pipelines do not load (`__init__`, NameError).
+
+    Nothing that diffusers saves asks for it: it is no part of what a pipeline registers.
+    """
+    asked = bundle.index.fields.get("add_watermarker")
+    if asked and bundle.facts is not None and bundle.facts.name.startswith("StableDiffusionXL"):
+        what = "asks for add_watermarker, which needs a package that runtimes do not have"
+        yield _fatal(FindingCode.PIPELINE_CLASS_UNAVAILABLE, what)
+
+
+def flags_of_the_index_are_said(bundle: Bundle) -> Iterator[Problem]:
+    """`force_zeros_for_empty_prompt` is no null, which is false: a pipeline that is told nothing takes it for true."""
+    fields, name = bundle.index.fields, "force_zeros_for_empty_prompt"
+    if name in fields and fields[name] is None and bundle.facts is not None:
+        what = f"gives null for {name}, which would be false"
+        yield _fatal(FindingCode.INVALID_MODEL_INDEX_JSON, what)
+
+
 def version_is_known(bundle: Bundle) -> Iterator[Problem]:
     """The bundle was written by a diffusers that is not newer than the tables."""
     written, known = (
@@ -127,5 +146,7 @@ PIPELINE_RULES = (
     code_is_allowed,
     task_is_supported,
     prior_is_in_the_bundle,
+    watermarks_can_be_drawn,
+    flags_of_the_index_are_said,
     version_is_known,
 )

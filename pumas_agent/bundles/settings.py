@@ -5,7 +5,9 @@ each other are for `config_values`.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pumas_agent.bundles.bundle import Bundle, Component, Rule
@@ -15,6 +17,7 @@ from pumas_agent.bundles.special_tokens import TOKENIZER_CONFIG
 from pumas_agent.bundles.tables import ComponentKind as Kind
 
 _UNET, _VAE = ("UNet2DConditionModel",), ("AutoencoderKL",)
+_FLUX, _PIXART = ("FluxTransformer2DModel",), ("PixArtTransformer2DModel",)
 _CLIP_TEXT, _T5 = ("CLIPTextModel", "CLIPTextModelWithProjection"), ("T5EncoderModel",)
 _DTYPES = frozenset(
     {
@@ -31,12 +34,18 @@ _ACTIVATIONS = frozenset(
     }
 )
 """`ACT2FN` of transformers 5."""
+_FEED_FORWARDS = ("gelu", "gelu-approximate", "geglu", "geglu-approximate", "swiglu", "linear-silu")
+"""`FeedForward` of diffusers."""
+_AXES = 3
+"""Of a place in a picture of Flux: its number, its row, its column."""
 _ATTENTIONS = ("eager", "sdpa", "flex_attention")
 """Those that torch brings; others are packages of their own, or need a cache that no pipeline here has."""
 _SCALE_SHIFTS = ("default", "scale_shift", "ada_group", "spatial")
 _RESAMPLINGS = range(6)
 """`PIL.Image.Resampling`."""
 _CHANNELS = 3
+_MIN_SCALE = 1e-6
+"""Of latents, which are divided by it; those published have 0.1 to 2."""
 
 
 class Setting(NamedTuple):
@@ -55,6 +64,11 @@ def is_number(value: object) -> bool:
     return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
+def is_activation(value: object) -> bool:
+    """A name that transformers has a function for."""
+    return isinstance(value, str) and value in _ACTIVATIONS
+
+
 def _is_whole(value: object) -> bool:
     return type(value) is int
 
@@ -70,6 +84,28 @@ def _is_share(value: Any) -> bool:
 def _is_noise(value: Any) -> bool:
     """Between none and all of the picture: with other values pictures become NaN."""
     return is_number(value) and 0 <= value < 1
+
+
+def _is_above_zero(value: Any) -> bool:
+    return is_number(value) and value > 0
+
+
+def _is_natural(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_fraction(value: object) -> bool:
+    """Not a whole number: transformers 5 tells the types apart."""
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _is_false(value: object) -> bool:
+    return not value
+
+
+def _is_no_text(value: object) -> bool:
+    """Of a flag: a text is true, whatever it says."""
+    return not isinstance(value, str)
 
 
 def _is_flag(value: object) -> bool:
@@ -116,6 +152,11 @@ def _is_mean(value: Any) -> bool:
     return value is None or is_number(value) or (_list_of(is_number)(value) and len(value) == _CHANNELS)
 
 
+def _are_axes(value: Any) -> bool:
+    """Each width is that of pairs, a sine and a cosine (`FluxPosEmbed`)."""
+    return _list_of(_is_natural)(value) and len(value) == _AXES and not any(width % 2 for width in value)
+
+
 def _is_template(value: Any) -> bool:
     return not isinstance(value, list) or all(isinstance(one, dict) for one in value)
 
@@ -134,9 +175,30 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(Kind.SCHEDULER, (), ("beta_start",), _is_noise),
     Setting(Kind.SCHEDULER, (), ("beta_end",), lambda value: _is_noise(value) and value > 0),
     Setting(Kind.SCHEDULER, (), ("trained_betas",), _is_betas),
-    Setting(Kind.DIFFUSERS_MODEL, _VAE, ("scaling_factor",), lambda value: is_number(value) and value != 0),
+    Setting(
+        Kind.SCHEDULER,
+        (),
+        (
+            "set_alpha_to_one",
+            "skip_prk_steps",
+            "clip_sample",
+            "thresholding",
+            "rescale_betas_zero_snr",
+            "invert_sigmas",
+        ),
+        _is_no_text,
+    ),
+    Setting(Kind.DIFFUSERS_MODEL, _VAE, ("scaling_factor",), lambda value: is_number(value) and value >= _MIN_SCALE),
     Setting(Kind.DIFFUSERS_MODEL, _VAE, ("sample_size",), lambda value: is_number(value) or isinstance(value, list)),
-    Setting(Kind.DIFFUSERS_MODEL, _UNET, ("norm_eps", "dropout", "freq_shift"), is_number),
+    Setting(Kind.DIFFUSERS_MODEL, _UNET, ("freq_shift",), is_number),
+    Setting(Kind.DIFFUSERS_MODEL, _UNET, ("norm_eps",), lambda value: is_number(value) and value >= 0),
+    Setting(Kind.DIFFUSERS_MODEL, _UNET, ("dropout",), _is_share),
+    Setting(Kind.DIFFUSERS_MODEL, _UNET, ("flip_sin_to_cos",), _is_flag),
+    Setting(Kind.DIFFUSERS_MODEL, _PIXART, ("norm_eps",), is_number),
+    Setting(Kind.DIFFUSERS_MODEL, _PIXART, ("interpolation_scale",), _or_null(_is_above_zero)),
+    Setting(Kind.DIFFUSERS_MODEL, _PIXART, ("num_embeds_ada_norm",), _is_whole),
+    Setting(Kind.DIFFUSERS_MODEL, _PIXART, ("activation_fn",), _one_of(*_FEED_FORWARDS)),
+    Setting(Kind.DIFFUSERS_MODEL, _FLUX, ("axes_dims_rope",), _are_axes),
     Setting(Kind.DIFFUSERS_MODEL, _UNET, ("mid_block_scale_factor",), lambda value: is_number(value) and value != 0),
     Setting(Kind.DIFFUSERS_MODEL, _UNET, ("time_embedding_type",), _one_of("positional", "fourier")),
     Setting(Kind.DIFFUSERS_MODEL, _UNET, ("resnet_time_scale_shift",), _one_of(*_SCALE_SHIFTS)),
@@ -150,20 +212,25 @@ SETTINGS: tuple[Setting, ...] = (
         ("attention_dropout", "initializer_range", "initializer_factor", "layer_norm_eps", "layer_norm_epsilon"),
         _or_null(is_number),
     ),
+    Setting(Kind.TRANSFORMERS_MODEL, _CLIP_TEXT, ("layer_norm_eps",), _or_null(_is_fraction)),
+    Setting(Kind.TRANSFORMERS_MODEL, _T5, ("layer_norm_epsilon",), _is_fraction),
+    Setting(Kind.TRANSFORMERS_MODEL, _T5, ("feed_forward_proj",), _is_a(str)),
+    Setting(Kind.TRANSFORMERS_MODEL, _T5, ("is_decoder",), _is_false),
+    Setting(Kind.TRANSFORMERS_MODEL, (*_CLIP_TEXT, *_T5), ("num_hidden_layers", "num_layers"), _is_natural),
     Setting(Kind.TRANSFORMERS_MODEL, (), ("dropout_rate",), _or_null(_is_share)),
     Setting(
         Kind.TRANSFORMERS_MODEL,
         (*_CLIP_TEXT, *_T5),
         (
-            *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
-            *("max_position_embeddings", "projection_dim", "vocab_size", "d_model", "d_kv", "d_ff", "num_layers"),
+            *("hidden_size", "intermediate_size", "num_attention_heads"),
+            *("max_position_embeddings", "projection_dim", "vocab_size", "d_model", "d_kv", "d_ff"),
             "num_heads",
         ),
         _is_whole,
     ),
     Setting(Kind.TRANSFORMERS_MODEL, (), ("num_labels",), _is_a(int)),
-    Setting(Kind.TRANSFORMERS_MODEL, _CLIP_TEXT, ("hidden_act",), _one_of(*_ACTIVATIONS)),
-    Setting(Kind.TRANSFORMERS_MODEL, _T5, ("dense_act_fn",), _one_of(*_ACTIVATIONS)),
+    Setting(Kind.TRANSFORMERS_MODEL, _CLIP_TEXT, ("hidden_act",), is_activation),
+    Setting(Kind.TRANSFORMERS_MODEL, _T5, ("dense_act_fn",), is_activation),
     Setting(Kind.TRANSFORMERS_MODEL, _T5, ("is_encoder_decoder", "use_cache"), _is_flag),
     Setting(Kind.TRANSFORMERS_MODEL, _T5, ("classifier_dropout",), _or_null(is_number)),
     Setting(
@@ -194,12 +261,22 @@ SETTINGS: tuple[Setting, ...] = (
 def settings_are_taken(bundle: Bundle) -> Iterator[Problem]:
     """Each setting has a value that the class can be made with, and that it can calculate with at each step."""
     for component, path, document in _configs(bundle):
-        for kind, classes, names, takes in SETTINGS:
-            if kind in (None, component.kind) and (not classes or component.class_name in classes):
-                for name in names:
-                    if name in document and not takes(document[name]):
-                        what = f"{path} gives {shown(document[name])} for {name}"
-                        yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+        tests = _tests_of(component.kind, component.class_name)
+        for name in document.keys() & tests.keys():
+            if not all(takes(document[name]) for takes in tests[name]):
+                what = f"{path} gives {shown(document[name])} for {name}"
+                yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
+
+
+@lru_cache(maxsize=256)
+def _tests_of(kind: Kind, class_name: str) -> Mapping[str, Sequence[Callable[[Any], bool]]]:
+    """What the table says of the settings of one class."""
+    tests: defaultdict[str, list[Callable[[Any], bool]]] = defaultdict(list)
+    for of_kind, classes, names, takes in SETTINGS:
+        if of_kind in (None, kind) and (not classes or class_name in classes):
+            for name in names:
+                tests[name].append(takes)
+    return tests
 
 
 def _configs(bundle: Bundle) -> Iterator[tuple[Component, str, Mapping[str, Any]]]:

@@ -4,6 +4,7 @@ A small file is checked whole; of a large one, which takes longer to parse than 
 was not cut off. What words and merges must be is for `vocabularies`.
 """
 
+import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,9 +12,10 @@ import msgspec
 
 from pumas_agent.bundles.bundle import Bundle, Component, Unusable
 from pumas_agent.bundles.findings import Problem, fatal, shown
+from pumas_agent.bundles.sentencepiece import Wrong
 from pumas_agent.bundles.special_tokens import WHOLE_TOKENIZERS
 from pumas_agent.bundles.tokenizer_parts import PARTS, AddedToken, ModelSettings, Padding, Truncation
-from pumas_agent.bundles.vocabularies import Wrong, checked_words, content_of, from_json, merges_fit
+from pumas_agent.bundles.vocabularies import checked_words, content_of, from_json, merges_fit
 
 _TOP_LEVEL = frozenset(
     {
@@ -92,6 +94,16 @@ def _check_part(part: str, value: Any) -> None:
             if not isinstance(name, str) or name not in known:
                 raise Wrong(f"has a {part} of the type {shown(name)}, which is not known")
             _are_of(part, step, known[name])
+            if name == "Precompiled":
+                _check_charsmap(step["precompiled_charsmap"])
+
+
+def _check_charsmap(text: str) -> None:
+    """How sentencepiece has characters written: bytes in base64, which is nothing in a model that leaves all alone."""
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Wrong("has a precompiled_charsmap that is not in base64") from error
 
 
 def _check_model(model: Any, class_name: str) -> None:
@@ -101,12 +113,25 @@ def _check_model(model: Any, class_name: str) -> None:
     if kind not in {"BPE", "Unigram", "WordPiece", "WordLevel"} or kind != _MODELS.get(class_name, kind):
         raise Wrong(f"has a model of the type {shown(kind)}, which {class_name} does not read")
     if kind == "BPE":
-        _byte_pairs(checked_words(model["vocab"]), model.get("merges"), model.get("continuing_subword_prefix"))
+        listed = isinstance(model["vocab"], list) and class_name in _MODELS
+        words = _in_order(model["vocab"]) if listed else model["vocab"]
+        _byte_pairs(checked_words(words), model.get("merges"), model.get("continuing_subword_prefix"))
     elif kind == "Unigram":
         _unigrams(model["vocab"], model.get("unk_id"))
     else:
         checked_words(model["vocab"])
     _are_of("model", model, ModelSettings)
+
+
+def _in_order(listed: list[Any]) -> dict[str, int]:
+    """The words of a vocabulary that is a list, each the first of a list perhaps, numbered by their places.
+
+    transformers 5: `TokenizersBackend.convert_to_native_format`.
+    """
+    words = [word[0] if isinstance(word, list) and word else word for word in listed]
+    if not all(isinstance(word, str) for word in words):
+        raise Wrong("has a vocabulary of other things than words")
+    return {word: number for number, word in enumerate(words)}
 
 
 def _byte_pairs(words: Mapping[str, int], merges: Any, prefix: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pumas_agent.bundles.bundle import Bundle, Component, Presence, Rule, Unusable
 from pumas_agent.bundles.findings import FindingCode, Problem, fatal, notice, shown
+from pumas_agent.bundles.prompt_tokens import PROMPT_TOKEN_RULES
 from pumas_agent.bundles.special_tokens import SPECIAL_TOKEN_RULES, WHOLE_TOKENIZERS
 from pumas_agent.bundles.tables import ComponentKind
 from pumas_agent.bundles.tokenizer_json import check_tokenizer_json
@@ -22,8 +23,8 @@ _NOT_VOCABULARY = ("tokenizer_file", "tokenizer_config_file")
 _SENTENCEPIECE = (".model",)
 _CLIP_POSITIONS = 77
 """`max_position_embeddings` of a CLIP text encoder whose config does not say (transformers: CLIPTextConfig)."""
-_ENDS = 2
-"""Tokens of a prompt without words: its start and its end."""
+_LEAST_POSITIONS = 8
+"""A prompt has a start, an end, and room for a few words; those published have 64 and more."""
 _PREFERRED = re.compile(r"tekken\.json|tokenizer\.model|tiktoken\.model")
 """What transformers 5 takes for the vocabulary of any class, where there is no tokenizer.json."""
 _VERSIONED = re.compile(r"tokenizer\.(\d{1,4})\.[\w.]{0,40}json")
@@ -70,6 +71,9 @@ def settings_are_usable(bundle: Bundle) -> Iterator[Problem]:
             document = bundle.document(path)
             yield from _entries_are_usable(document, path)
             if _cuts_prompts(bundle, component):
+                if document.get("padding_side", "right") == "left":
+                    what = f"{path} fills prompts on the left, where a CLIP was trained to find their start"
+                    yield fatal(FindingCode.INVALID_CONFIG_JSON, what, path)
                 length = document.get("model_max_length", document.get("max_len"))  # its name of old
                 yield from _length_is_usable(bundle, component, length)
             elif not isinstance(document.get("model_max_length"), int | float | None):
@@ -217,7 +221,7 @@ def _entries_are_usable(document: dict[str, object], path: str) -> Iterator[Prob
 def _length_is_usable(bundle: Bundle, component: Component, length: object) -> Iterator[Problem]:
     path = component.path(TOKENIZER_CONFIG)
     most = _positions(bundle, component)
-    if not isinstance(length, int) or isinstance(length, bool) or not _ENDS <= length <= most:
+    if not isinstance(length, int) or isinstance(length, bool) or not _LEAST_POSITIONS <= length <= most:
         given = "no" if length is None else f"{shown(length)} as"
         what = f"{path} gives {given} model_max_length; the text encoder takes at most {most} tokens"
         yield fatal(FindingCode.TOKENIZER_CONFIG_MISSING, what, path)
@@ -242,4 +246,5 @@ TOKENIZER_RULES: tuple[Rule, ...] = (
     side_files_are_usable,
     templates_are_text,
     *SPECIAL_TOKEN_RULES,
+    *PROMPT_TOKEN_RULES,
 )

@@ -20,12 +20,14 @@ from pumas_agent.bundles.leftovers import LEFTOVER_RULES
 from pumas_agent.bundles.model_index import read_model_index
 from pumas_agent.bundles.pipeline import PIPELINE_RULES
 from pumas_agent.bundles.policy import Depth, Policy
+from pumas_agent.bundles.schedules import SCHEDULE_RULES
 from pumas_agent.bundles.settings import SETTING_RULES
 from pumas_agent.bundles.structure import STRUCTURE_RULES, manifest
 from pumas_agent.bundles.tables import PipelineFacts, tables_with
 from pumas_agent.bundles.tokenizers import TOKENIZER_RULES
 from pumas_agent.bundles.walk import Tree, walk
 from pumas_agent.bundles.weights import examine
+from pumas_agent.bundles.widths import WIDTH_RULES
 from pumas_agent.contracts.bundles import AssetValidationError, BundleReport
 
 MAX_FINDINGS, MAX_NOTICES = 1000, 100
@@ -54,8 +56,10 @@ CONTENT_RULES: tuple[Rule, ...] = (
     *CONFIG_RULES,
     *SETTING_RULES,
     *CONFIG_VALUE_RULES,
+    *SCHEDULE_RULES,
     *TOKENIZER_RULES,
     *FIT_RULES,
+    *WIDTH_RULES,
     *LEFTOVER_RULES,
 )
 """With what `weights.examine` says, everything that decides whether diffusers loads a bundle and draws well."""

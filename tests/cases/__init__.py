@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tests.cases.change import Change
 from tests.cases.config_keys import config_key_changes
 from tests.cases.configs import config_changes
+from tests.cases.exchanges import exchange_changes
 from tests.cases.index import index_changes
 from tests.cases.places import place_changes
 from tests.cases.shards import shard_changes
@@ -15,6 +16,7 @@ from tests.cases.single_settings import single_setting_changes
 from tests.cases.spec import spec_changes
 from tests.cases.tokenizers import tokenizer_changes
 from tests.cases.variants import variant_changes
+from tests.cases.vocabularies import vocabulary_changes
 from tests.cases.weight_tensors import tensor_changes
 from tests.cases.weights import weight_changes
 
@@ -32,6 +34,8 @@ def _all() -> Iterator[Change]:
     yield from variant_changes()
     yield from shard_changes()
     yield from tokenizer_changes()
+    yield from vocabulary_changes()
+    yield from exchange_changes()
     yield from single_setting_changes()
 
 

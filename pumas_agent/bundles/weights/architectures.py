@@ -30,6 +30,12 @@ _COMPUTED = frozenset({"pos_embed.pos_embed"})
 """Tables that the library computes where a file has none."""
 
 
+_TRANSFORMER_PARTS = ("transformer_blocks.",)
+_UNET_PARTS = ("down_blocks.", "mid_block.", "up_blocks.", "add_embedding.", "class_embedding.", "encoder_hid_proj.")
+_ADDED_LATER = ("lora", "processor", "adapter")
+"""What the names of tensors hold that tools put into a model's file, and that its class leaves alone."""
+
+
 def _same(name: str) -> str:
     return name
 
@@ -49,10 +55,14 @@ class Architecture:
     """The name by which `tensors` calls a tensor of a file."""
     unused: Callable[[str], bool] = _never
     """Tensors that drawing from text does without: their absence spoils nothing."""
+    parts: tuple[str, ...] = ()
+    """How tensors begin, or end, of parts that the class has by some configs: in a file, they ask for such a config."""
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "AutoencoderKL": Architecture(vae.autoencoder_kl, vae.DEFAULTS, vae.canonical, vae.is_of_the_encoder),
+    "AutoencoderKL": Architecture(
+        vae.autoencoder_kl, vae.DEFAULTS, vae.canonical, vae.is_of_the_encoder, ("decoder.", "post_quant_conv.")
+    ),
     "CLIPTextModel": Architecture(clip.text_model, clip.TEXT_DEFAULTS, clip.text_canonical),
     "CLIPTextModelWithProjection": Architecture(
         clip.text_model_with_projection, clip.TEXT_DEFAULTS, clip.text_canonical
@@ -61,15 +71,21 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         clip.vision_model_with_projection, clip.VISION_DEFAULTS, clip.vision_canonical
     ),
     "FluxTransformer2DModel": Architecture(
-        image_transformers.flux_transformer_2d_model, image_transformers.FLUX_DEFAULTS
+        image_transformers.flux_transformer_2d_model,
+        image_transformers.FLUX_DEFAULTS,
+        parts=(*_TRANSFORMER_PARTS, "single_transformer_blocks.", "time_text_embed.guidance_embedder."),
     ),
     "PixArtTransformer2DModel": Architecture(
-        image_transformers.pixart_transformer_2d_model, image_transformers.PIXART_DEFAULTS
+        image_transformers.pixart_transformer_2d_model,
+        image_transformers.PIXART_DEFAULTS,
+        parts=(*_TRANSFORMER_PARTS, "caption_projection.", "adaln_single.emb."),
     ),
-    "SD3Transformer2DModel": Architecture(image_transformers.sd3_transformer_2d_model, image_transformers.SD3_DEFAULTS),
+    "SD3Transformer2DModel": Architecture(
+        image_transformers.sd3_transformer_2d_model, image_transformers.SD3_DEFAULTS, parts=_TRANSFORMER_PARTS
+    ),
     "StableDiffusionSafetyChecker": Architecture(clip.safety_checker, clip.SAFETY_DEFAULTS, clip.safety_canonical),
     "T5EncoderModel": Architecture(t5.t5_encoder_model, t5.DEFAULTS, t5.canonical),
-    "UNet2DConditionModel": Architecture(unet.unet_2d_condition_model, unet.DEFAULTS),
+    "UNet2DConditionModel": Architecture(unet.unet_2d_condition_model, unet.DEFAULTS, parts=_UNET_PARTS),
 }
 
 
@@ -98,22 +114,52 @@ def disagreements_with_config(
     except NotKnown:
         config = ModelConfig(document, architecture.defaults)
         yield from _compare_anchors(path, tensors, anchors_of(class_name, config))
+        yield from _without_an_embedding(path, tensors, document)
     else:
-        yield from _compare(path, tensors, expected, architecture.unused)
+        yield from _compare(path, tensors, expected, architecture)
 
 
-def config_faults(bundle: Bundle, component: Component) -> Iterator[Problem]:
-    """From the config a model can be made; for weights that are not looked into."""
+def is_described(bundle: Bundle, component: Component) -> bool:
+    """Every tensor that the component is made of is known, by its class and its config."""
     known = _known(bundle, component)
     if known is None:
-        return
+        return False
     class_name, _, document = known
     try:
         _expected(class_name, _key(document))
+    except (Misfit, NotKnown):
+        return False
+    return True
+
+
+def pickle_faults(bundle: Bundle, component: Component, path: str, names: AbstractSet[str] | None) -> Iterator[Problem]:
+    """From the config a model can be made, and its weights and biases are among those that pickles name.
+
+    Args:
+        bundle: for the config.
+        component: whose weights these are.
+        path: of the file that holds them, or of its index.
+        names: of the tensors in all its files; None where nobody can tell.
+    """
+    known = _known(bundle, component)
+    if known is None:
+        return
+    class_name, architecture, document = known
+    try:
+        expected = _expected(class_name, _key(document))
     except Misfit as misfit:
         yield _unfit(component, misfit)
     except NotKnown:
         return
+    else:
+        there = None if names is None else {architecture.canonical(name) for name in names}
+        missing = [
+            name for name in expected if there is not None and name.endswith((".weight", ".bias")) and name not in there
+        ]
+        missing = [name for name in missing if not architecture.unused(name)]
+        if missing:
+            what = f"{path} lacks {missing[0]}{_and_more(missing)}, which the model is made of"
+            yield fatal(FindingCode.WEIGHTS_INCOMPLETE, what, path)
 
 
 @lru_cache(maxsize=8)
@@ -164,7 +210,7 @@ def _class_of(bundle: Bundle, component: Component) -> str:
 
 
 def _compare(
-    path: str, tensors: Tensors, expected: Mapping[str, Shape], unused: Callable[[str], bool]
+    path: str, tensors: Tensors, expected: Mapping[str, Shape], architecture: Architecture
 ) -> Iterator[Problem]:
     missing: list[str] = []
     misshapen: list[tuple[str, Shape, Shape]] = []
@@ -172,7 +218,7 @@ def _compare(
     for name, needed in expected.items():
         found = tensors.get(name)
         if found is None:
-            if name not in _COMPUTED and not unused(name):
+            if name not in _COMPUTED and not architecture.unused(name):
                 missing.append(name)
         elif found.shape != needed:
             misshapen.append((name, found.shape, needed))
@@ -189,16 +235,36 @@ def _compare(
         what = f"{path}: {whole[0]}{_and_more(whole)} is of whole numbers, and weights are fractions"
         yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
     if not missing and not misshapen and len(expected) < len(tensors):
-        yield from _layers_beyond(path, expected.keys(), tensors.keys() - expected.keys())
+        others = tensors.keys() - expected.keys()
+        yield from _layers_beyond(path, expected.keys(), others) or _parts_beyond(path, others, architecture.parts)
 
 
-def _layers_beyond(path: str, known: AbstractSet[str], others: AbstractSet[str]) -> Iterator[Problem]:
+def _layers_beyond(path: str, known: AbstractSet[str], others: AbstractSet[str]) -> list[Problem]:
     """Layers that the config does not speak of: the weights are of a larger model, which would be cut short."""
     stems = {_NUMBER.sub(".#.", name) for name in known}
     beyond = sorted(name for name in others if _NUMBER.search(name) and _NUMBER.sub(".#.", name) in stems)
     if beyond:
         what = f"{path} has {beyond[0]}{_and_more(beyond)}, of a layer that the config does not speak of"
-        yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
+        return [fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)]
+    return []
+
+
+def _parts_beyond(path: str, others: AbstractSet[str], parts: tuple[str, ...]) -> list[Problem]:
+    """Parts of a model that the config leaves out, and that the weights were trained with: both libraries drop them.
+
+    diffusers and transformers: `unexpected_keys`, which are a line in the log.
+    """
+    beyond = sorted(
+        name
+        for name in others
+        if name.startswith(parts)
+        and name.endswith((".weight", ".bias"))
+        and not any(mark in name for mark in _ADDED_LATER)
+    )
+    if parts and beyond:
+        what = f"{path} has {beyond[0]}{_and_more(beyond)}, of a part that the config leaves out"
+        return [fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)]
+    return []
 
 
 def _compare_anchors(path: str, tensors: Tensors, anchors: Iterator[Anchor]) -> Iterator[Problem]:
@@ -212,6 +278,14 @@ def _compare_anchors(path: str, tensors: Tensors, anchors: Iterator[Anchor]) -> 
             shown = ", ".join("any" if want is None else str(want) for want in needed)
             what = f"{path}: {name} is {list(found.shape)!s:.100}, and by the config [{shown}]"
             yield fatal(FindingCode.WEIGHTS_SHAPE_MISMATCH, what, path)
+
+
+def _without_an_embedding(path: str, tensors: Tensors, document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Whatever a UNet is told beside the prompt, it embeds (`UNet2DConditionModel._set_add_embedding`)."""
+    kind = document.get("addition_embed_type")
+    if kind is not None and not any(name.startswith("add_embedding.") for name in tensors):
+        what = f"{path} has no add_embedding, which the config asks for ({shown(kind)})"
+        yield fatal(FindingCode.WEIGHTS_INCOMPLETE, what, path)
 
 
 def _and_more(items: list[Any]) -> str:

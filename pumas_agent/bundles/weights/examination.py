@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pumas_agent.bundles.bundle import Bundle, Component, Unusable
 from pumas_agent.bundles.findings import FindingCode, Problem, escaped, fatal, notice
-from pumas_agent.bundles.weights.architectures import config_faults, disagreements_with_config
+from pumas_agent.bundles.weights.architectures import disagreements_with_config, is_described, pickle_faults
 from pumas_agent.bundles.weights.choice import (
     WEIGHT_KINDS,
     VariantScanCrash,
@@ -21,6 +21,7 @@ from pumas_agent.bundles.weights.choice import (
 )
 from pumas_agent.bundles.weights.files import WeightFile, WeightFiles
 from pumas_agent.bundles.weights.leftover import unused_damage
+from pumas_agent.bundles.weights.pickles import tensor_names
 from pumas_agent.bundles.weights.shards import disagreements, missing_shards, read_index
 from pumas_agent.contracts.bundles import ComponentWeights, SecurityTier
 
@@ -137,7 +138,9 @@ class _Loaded:
             if missing or broken:
                 return
             if not self._has_pickles:
-                yield from disagreements(index, {path: file.tensors or {} for path, file in self._loaded.items()})
+                shards = {path: file.tensors or {} for path, file in self._loaded.items()}
+                described = is_described(self._bundle, self._component)
+                yield from disagreements(index, shards, described=described)
         else:
             broken = list(self._read([choice.path]))
             yield from broken
@@ -151,6 +154,16 @@ class _Loaded:
     @property
     def _has_pickles(self) -> bool:
         return any(file.tensors is None for file in self._loaded.values())
+
+    def _names(self) -> frozenset[str] | None:
+        """Of the tensors in pickles; None unless each of the files tells."""
+        names: set[str] = set()
+        for path, file in self._loaded.items():
+            told = tensor_names(self._bundle, path) if file.tensors is None else frozenset(file.tensors)
+            if told is None:
+                return None
+            names |= told
+        return frozenset(names)
 
     def _read(self, paths: list[str]) -> Iterator[Problem]:
         for path in paths:
@@ -174,7 +187,7 @@ class _Loaded:
 
     def _complete(self, path: str) -> Iterator[Problem]:
         if self._has_pickles:
-            yield from config_faults(self._bundle, self._component)
+            yield from pickle_faults(self._bundle, self._component, path, self._names())
             return
         tensors = {name: tensor for file in self._loaded.values() for name, tensor in (file.tensors or {}).items()}
         if not tensors:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pumas_agent.bundles.findings import shown
 from pumas_agent.bundles.weights.config import Misfit, ModelConfig, NotKnown
 from pumas_agent.bundles.weights.layers import (
     Expected,
@@ -12,6 +13,7 @@ from pumas_agent.bundles.weights.layers import (
     feed_forward,
     flat,
     linear,
+    norm,
     two_linears,
     weight,
 )
@@ -42,6 +44,7 @@ SD3_DEFAULTS: Mapping[str, Any] = {
     "pos_embed_max_size": 96,
     "dual_attention_layers": [],
     "qk_norm": None,
+    "sample_size": 128,
 }
 PIXART_DEFAULTS: Mapping[str, Any] = {
     "num_attention_heads": 16,
@@ -56,7 +59,10 @@ PIXART_DEFAULTS: Mapping[str, Any] = {
     "use_additional_conditions": None,
     "norm_type": "ada_norm_single",
     "caption_channels": None,
+    "norm_elementwise_affine": False,
 }
+_NORMS = ("layer_norm", "fp32_layer_norm", "layer_norm_across_heads", "rms_norm", "rms_norm_across_heads", "l2")
+"""Of queries and keys (diffusers: `Attention`)."""
 _TIMES = 256
 """Numbers that a time is spread over before it is embedded."""
 _QUERIES = ("to_q", "to_k", "to_v")
@@ -125,8 +131,11 @@ def _sd3(config: ModelConfig) -> Iterator[Layers]:
     dual, normed = config.value("dual_attention_layers"), config.value("qk_norm")
     if not isinstance(dual, list) or not all(isinstance(number, int) for number in dual):
         raise NotKnown("dual_attention_layers")
+    if normed is not None and normed not in _NORMS:
+        raise Misfit(f"qk_norm is {shown(normed)}, which the class does not know")
     if normed not in (None, "rms_norm"):
         raise NotKnown("qk_norm")
+    config.natural("sample_size")
     dual = frozenset(dual)
     yield conv("pos_embed.proj", inputs, size, patch)
     yield [("pos_embed.pos_embed", (1, config.natural("pos_embed_max_size") ** 2, size))]
@@ -159,7 +168,7 @@ def _sd3_block(block: str, size: int, head: int | None, *, last: bool, dual: boo
 def _pixart(config: ModelConfig) -> Iterator[Layers]:
     if config.value("norm_type") != "ada_norm_single":
         raise Misfit("norm_type is not ada_norm_single, the one that the class knows")
-    config.require(norm_elementwise_affine=False, attention_type="default")
+    config.require(attention_type="default")
     config.require(activation_fn="gelu-approximate")
     size = config.natural("num_attention_heads") * config.natural("attention_head_dim")
     inputs, patch = config.natural("in_channels"), config.natural("patch_size")
@@ -178,10 +187,12 @@ def _pixart(config: ModelConfig) -> Iterator[Layers]:
     if (caption := config.optional("caption_channels")) is not None:
         yield two_linears("caption_projection", caption, size)
     prompt = config.natural("cross_attention_dim")
+    affine = config.flag("norm_elementwise_affine")
     for number in range(config.natural("num_layers")):
         block = f"transformer_blocks.{number}"
         yield [
             (f"{block}.scale_shift_table", (6, size)),
+            *(tensor for part in ("norm1", "norm2") if affine for tensor in norm(f"{block}.{part}", size)),
             *attention(f"{block}.attn1", size, size, bias=bias),
             *attention(f"{block}.attn2", size, prompt, bias=bias),
             *feed_forward(f"{block}.ff", size),

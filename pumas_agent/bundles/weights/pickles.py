@@ -1,11 +1,13 @@
-"""Owns whether a pickled weights file (.bin) has the outside of one. Never unpickles anything.
+"""Owns whether a pickled weights file (.bin) has the outside of one, and what it names. Never unpickles anything.
 
 Read in torch 2 (`torch.serialization`): a zip archive with a record `*/data.pkl`, or the older stream of pickles.
 """
 
 import os
+import re
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from pumas_agent.bundles.bundle import LFS_MARKS, Bundle, Unusable
 from pumas_agent.bundles.findings import FindingCode, fatal
@@ -16,8 +18,14 @@ MAX_DIRECTORY_BYTES = 64 * 1024 * 1024
 _OLD_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")
 """The number 0x1950a86a20f9469cfc6c as a pickle writes it: the first thing in a file of torch before 1.6."""
 _LOCAL = b"PK\x03\x04"
-_ENTRY = struct.Struct("<4s24x3H12x")
-"""A record's line in the directory (APPNOTE.TXT 4.3.12): the lengths of its name and of what else follows."""
+_ENTRY = struct.Struct("<4s6xH8xII3H8xI")
+"""A record's line in the directory (APPNOTE.TXT 4.3.12): how it is packed, its size packed and not, the lengths of its
+name and of what else follows, where it begins."""
+_RECORD = struct.Struct("<26x2H")
+"""The beginning of a record: the lengths of its name and of what else stands before its data."""
+_MAX_PICKLE_BYTES = 16 * 1024 * 1024
+"""Of `data.pkl`, which holds no tensor's data; one of a thousand tensors has 150 KB."""
+_NAME = re.compile(rb"[\w.]+\.(?:weight|bias)")
 _END = struct.Struct("<4s8xIIH")
 _END_64 = struct.Struct("<4s36xQQ")
 _LOCATOR_64 = struct.Struct("<4s4xQ4x")
@@ -44,6 +52,34 @@ def check_pickle(bundle: Bundle, path: str) -> int:
     return size
 
 
+def tensor_names(bundle: Bundle, path: str) -> frozenset[str] | None:
+    """The names of the weights and biases that an archive holds; None for a file of another kind, or packed otherwise.
+
+    torch writes `data.pkl` as it is. The pickle is searched for what looks like a name, and not read.
+    """
+    with bundle.open(path) as descriptor:
+        span = _directory(descriptor, os.fstat(descriptor).st_size)
+        if span is None or span[1] > MAX_DIRECTORY_BYTES:
+            return None
+        records = _records(os.pread(descriptor, span[1], span[0]))
+        pickle = next((record for record in records if record.name.endswith(b"/data.pkl")), None)
+        if pickle is None or not pickle.plain or pickle.size > _MAX_PICKLE_BYTES:
+            return None
+        before = os.pread(descriptor, _RECORD.size, pickle.start)
+        if len(before) < _RECORD.size:
+            return None
+        start = pickle.start + _RECORD.size + sum(_RECORD.unpack(before))
+        content = os.pread(descriptor, pickle.size, start)
+    return frozenset(name.decode("ascii", "replace") for name in _NAME.findall(content))
+
+
+class _Record(NamedTuple):
+    name: bytes
+    plain: bool
+    size: int
+    start: int
+
+
 def _require_archive(descriptor: int, path: str, size: int) -> None:
     span = _directory(descriptor, size)
     if span is None:
@@ -53,7 +89,7 @@ def _require_archive(descriptor: int, path: str, size: int) -> None:
     if length > MAX_DIRECTORY_BYTES:
         what = f"{path} has a zip directory of {length:,} bytes, which is not read"
         raise Unusable(fatal(FindingCode.FILE_TOO_LARGE, what, path))
-    if any(name.endswith(b"/data.pkl") for name in _names(os.pread(descriptor, length, offset))):
+    if any(record.name.endswith(b"/data.pkl") for record in _records(os.pread(descriptor, length, offset))):
         return
     what = f"{path} is a zip archive without data.pkl, which torch asks for"
     raise Unusable(fatal(FindingCode.INVALID_WEIGHTS_HEADER, what, path))
@@ -78,12 +114,13 @@ def _directory(descriptor: int, size: int) -> tuple[int, int] | None:
     return (offset, length) if offset + length <= size else None
 
 
-def _names(directory: bytes) -> Iterator[bytes]:
-    """Of the records, as far as the directory can be read."""
+def _records(directory: bytes) -> Iterator[_Record]:
+    """As far as the directory can be read."""
     at = 0
     while at + _ENTRY.size <= len(directory):
-        mark, name, extra, comment = _ENTRY.unpack_from(directory, at)
+        mark, packed, size, unpacked, name, extra, comment, start = _ENTRY.unpack_from(directory, at)
         if mark != b"PK\x01\x02":
             return
-        yield directory[at + _ENTRY.size : at + _ENTRY.size + name]
+        text = directory[at + _ENTRY.size : at + _ENTRY.size + name]
+        yield _Record(text, plain=packed == 0 and size == unpacked, size=size, start=start)
         at += _ENTRY.size + name + extra + comment

@@ -62,10 +62,15 @@ def missing_shards(bundle: Bundle, index: ShardIndex) -> Iterator[Problem]:
             yield bundle.no_file(shard, FindingCode.MISSING_SHARD, what)
 
 
-def disagreements(index: ShardIndex, shards: Mapping[str, Tensors]) -> Iterator[Problem]:
+def disagreements(index: ShardIndex, shards: Mapping[str, Tensors], *, described: bool) -> Iterator[Problem]:
     """Each tensor of the index is in a shard; both libraries load a bundle without, and draw from random numbers.
 
     A tensor in another shard than the index says, or in none of its lines, is loaded all the same.
+
+    Args:
+        index: of the weights.
+        shards: the tensors of each file.
+        described: it is known what the model is made of, by which its tensors are judged; others it does without.
     """
     folder = PurePosixPath(index.path).parent
     held = {name for tensors in shards.values() for name in tensors}
@@ -73,7 +78,10 @@ def disagreements(index: ShardIndex, shards: Mapping[str, Tensors]) -> Iterator[
     missing = sorted(index.weight_map.keys() - held)
     if missing:
         what = f"{_listed(missing)} of {index.path} {'is' if len(missing) == 1 else 'are'} in no shard"
-        yield fatal(FindingCode.WEIGHTS_INCOMPLETE, what, index.path)
+        if described:
+            yield notice(FindingCode.SHARD_INDEX_DISAGREES, what, index.path)
+        else:
+            yield fatal(FindingCode.WEIGHTS_INCOMPLETE, what, index.path)
     unlisted = sorted(held - index.weight_map.keys())
     moved = sorted(name for name, shard in index.weight_map.items() if name in held and name not in in_shard[shard])
     if unlisted or moved:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pumas_agent.bundles.findings import shown
 from pumas_agent.bundles.weights.blocks import require_blocks
 from pumas_agent.bundles.weights.config import Misfit, ModelConfig, NotKnown
 from pumas_agent.bundles.weights.layers import (
@@ -33,6 +34,7 @@ DEFAULTS: Mapping[str, Any] = {
     "reverse_transformer_layers_per_block": None,
     "norm_num_groups": 32,
     "encoder_hid_dim": None,
+    "encoder_hid_dim_type": None,
     "attention_head_dim": 8,
     "only_cross_attention": False,
     "act_fn": "silu",
@@ -62,6 +64,10 @@ _USUAL: Mapping[str, Any] = {
 _DOWN = {"DownBlock2D": False, "CrossAttnDownBlock2D": True}
 _UP = {"UpBlock2D": False, "CrossAttnUpBlock2D": True}
 """The kinds of blocks that are known here, and whether they attend to the prompt."""
+_MIDDLES = ("UNetMidBlock2D", "UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn")
+_HIDDEN = ("text_proj", "text_image_proj", "image_proj")
+_ADDED = ("text", "text_image", "text_time", "image", "image_hint")
+"""What the class knows of each; another name ends the loading (diffusers: `UNet2DConditionModel.__init__`)."""
 
 
 def unet_2d_condition_model(config: ModelConfig) -> Iterator[Expected]:
@@ -87,9 +93,7 @@ class _Unet:
         self._layers = config.natural_each("layers_per_block", count)
         self._prompt = config.natural_each("cross_attention_dim", count)
         self._linear = config.flag("use_linear_projection")
-        self._only_prompt = config.value("only_cross_attention")
-        if not isinstance(self._only_prompt, bool):
-            raise NotKnown("only_cross_attention")
+        self._only_prompt = _flags(config, "only_cross_attention", count)
         config.divides("norm_num_groups", self._channels)
         for key in ("act_fn", "timestep_post_act", "time_embedding_act_fn"):
             if key == "act_fn" or config.value(key) is not None:
@@ -99,10 +103,14 @@ class _Unet:
             raise NotKnown("resnet_time_scale_shift")
         self._scale_shift = scale_shift == "scale_shift"
         self._time = config.optional("time_embedding_dim") or self._channels[0] * 4
+        if config.value("attention_head_dim") is None:
+            raise Misfit("attention_head_dim is null, and num_attention_heads cannot be said")
         self._heads = config.natural_each("attention_head_dim", count)  # the setting is named wrongly in the library
         depths = config.value("transformer_layers_per_block")
         self._depths = [depths] * count if isinstance(depths, int) else depths
         reverse = config.value("reverse_transformer_layers_per_block")
+        if isinstance(depths, str | float):
+            raise Misfit(f"transformer_layers_per_block is {shown(depths)}, which is no number")
         if not isinstance(self._depths, list) or len(self._depths) != count or not isinstance(reverse, list | None):
             raise NotKnown("transformer_layers_per_block")
         self._up_depths = self._depths[::-1] if reverse is None else reverse
@@ -126,19 +134,25 @@ class _Unet:
         yield two_linears("time_embedding", first, self._time)
         if (condition := config.optional("time_cond_proj_dim")) is not None:
             yield weight("time_embedding.cond_proj", first, condition)
-        if (hidden := config.optional("encoder_hid_dim")) is not None:
+        kind = config.value("encoder_hid_dim_type")
+        if kind is not None and kind not in _HIDDEN:
+            raise Misfit(f"encoder_hid_dim_type is {shown(kind)}, which the class does not know")
+        hidden = config.optional("encoder_hid_dim")
+        if hidden is None and kind is not None:
+            raise Misfit(f"encoder_hid_dim_type is {shown(kind)}, and there is no encoder_hid_dim")
+        if hidden is not None:
             config.require(encoder_hid_dim_type="text_proj")
             yield linear("encoder_hid_proj", hidden, config.natural("cross_attention_dim"))
-        else:
-            config.require(encoder_hid_dim_type=None)
         match config.value("addition_embed_type"):
             case "text_time":  # SDXL
                 size = config.natural("projection_class_embeddings_input_dim")
                 yield two_linears("add_embedding", size, self._time)
             case None:
                 pass
-            case _:
+            case str(kind) if kind in _ADDED:
                 raise NotKnown("addition_embed_type")
+            case kind:
+                raise Misfit(f"addition_embed_type is {shown(kind)}, which the class does not know")
 
     def _down_blocks(self) -> Iterator[Layers]:
         inputs = self._channels[0]
@@ -149,7 +163,7 @@ class _Unet:
                 yield self._resnet(f"{block}.resnets.{layer}", inputs if layer == 0 else size, size)
                 if self._down[number]:
                     name = f"{block}.attentions.{layer}"
-                    yield from self._attention(name, number, depths[layer], only_prompt=self._only_prompt)
+                    yield from self._attention(name, number, depths[layer], only_prompt=self._only_prompt[number])
             if number < len(self._channels) - 1:
                 yield conv(f"{block}.downsamplers.0.conv", size, size)
             inputs = size
@@ -157,7 +171,9 @@ class _Unet:
     def _mid_block(self) -> Iterator[Layers]:
         size = self._channels[-1]
         kind = self._config.value("mid_block_type")
-        if kind not in (None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn"):
+        if kind is not None and kind not in _MIDDLES:
+            raise Misfit(f"mid_block_type is {shown(kind)}, which is no block of diffusers")
+        if kind == "UNetMidBlock2DSimpleCrossAttn":
             raise NotKnown("mid_block_type")
         if kind is not None:
             yield self._resnet("mid_block.resnets.0", size, size)
@@ -179,7 +195,7 @@ class _Unet:
                 yield self._resnet(f"{block}.resnets.{layer}", inputs, size)
                 if self._up[number]:
                     name = f"{block}.attentions.{layer}"
-                    yield from self._attention(name, down, depths[layer], only_prompt=self._only_prompt)
+                    yield from self._attention(name, down, depths[layer], only_prompt=self._only_prompt[down])
             if number < count - 1:
                 yield conv(f"{block}.upsamplers.0.conv", size, size)
             before = size
@@ -190,8 +206,10 @@ class _Unet:
     def _attention(self, name: str, number: int, depth: int, *, only_prompt: bool = False) -> Iterator[Layers]:
         """`Transformer2DModel`, its heads together as wide as the block; its first attention may be to the prompt."""
         size, prompt, heads = self._channels[number], self._prompt[number], self._heads[number]
-        if not heads or size % heads:
-            raise NotKnown("attention_head_dim")
+        if not heads:
+            raise Misfit("attention_head_dim is 0")
+        if size % heads:
+            raise Misfit(f"attention_head_dim is {heads}, which does not divide {size} channels")
         project = linear if self._linear else _pointwise
         yield norm(f"{name}.norm", size)
         yield project(f"{name}.proj_in", size, size)
@@ -216,6 +234,17 @@ def _attending(config: ModelConfig, key: str, known: Mapping[str, bool], count: 
     if not known.keys() >= set(kinds):
         raise NotKnown(key)
     return [known[kind] for kind in kinds]
+
+
+def _flags(config: ModelConfig, key: str, count: int) -> Sequence[bool]:
+    """One for all blocks, or one for each."""
+    value = config.value(key)
+    flags = [value] * count if isinstance(value, bool) else value
+    if not isinstance(flags, list) or not all(isinstance(flag, bool) for flag in flags):
+        raise NotKnown(key)
+    if len(flags) != count:
+        raise Misfit(f"{key} has {len(flags)} values for {count} blocks")
+    return flags
 
 
 def _each(depth: Any, count: int) -> Mapping[int, int]:

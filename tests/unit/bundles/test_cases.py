@@ -1,7 +1,7 @@
 """Deliberately damaged bundles: what is said of each, against what the real library made of it.
 
 Owns the comparison. The changes stand in `tests.cases`, with where the two may differ; what diffusers 0.42.1 did with
-each, when it was loaded with `DiffusionPipeline.from_pretrained` and asked for one picture, stands in tests/data.
+each, when it was loaded with `DiffusionPipeline.from_pretrained` and asked for two pictures, stands in tests/data.
 """
 
 import itertools

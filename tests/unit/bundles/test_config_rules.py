@@ -11,6 +11,8 @@ import pytest
 from pumas_agent.bundles import Policy, validate
 from pumas_agent.contracts.bundles import BundleReport
 from pumas_agent.demo.bundles import BundleKind, write_bundle
+from tests.cases.bases import write_base
+from tests.cases.tensors import Tensor, edit_tensors
 
 Change = Callable[[Path], object]
 UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"
@@ -317,3 +319,201 @@ def test_a_shift_that_the_picture_asks_for(tmp_path: Path, *, asked: bool) -> No
     said = findings(judged(BundleKind.FLUX, tmp_path, put(SCHEDULER, **values)))
 
     assert said == ([("invalid_config_json", SCHEDULER)] if asked else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "values"),
+    [
+        (BundleKind.STABLE_DIFFUSION, UNET, {"dropout": 2}),
+        (BundleKind.STABLE_DIFFUSION, UNET, {"norm_eps": -1}),
+        (BundleKind.STABLE_DIFFUSION, UNET, {"flip_sin_to_cos": None}),
+        *((BundleKind.STABLE_DIFFUSION, UNET, {"sample_size": size}) for size in (15, -16, True, [16, 15])),
+        *((BundleKind.STABLE_DIFFUSION, VAE, {"scaling_factor": factor}) for factor in (-0.18, 1e-30, True)),
+        *((BundleKind.STABLE_DIFFUSION, TEXT, {"layer_norm_eps": eps}) for eps in (0, -1)),
+        *((BundleKind.STABLE_DIFFUSION, TEXT, {"num_hidden_layers": layers}) for layers in (0, -1, True)),
+        *((BundleKind.FLUX, "transformer/config.json", {"axes_dims_rope": axes}) for axes in ([8, 8], [3, 5, 8], "x")),
+        (BundleKind.FLUX, "text_encoder_2/config.json", {"layer_norm_epsilon": None}),
+        (BundleKind.FLUX, "text_encoder_2/config.json", {"layer_norm_epsilon": 0}),
+        (BundleKind.FLUX, "text_encoder_2/config.json", {"feed_forward_proj": None}),
+        (BundleKind.FLUX, "text_encoder_2/config.json", {"is_gated_act": False}),
+        (BundleKind.FLUX, "text_encoder_2/config.json", {"is_decoder": True}),
+        *(
+            (BundleKind.FLUX, "text_encoder_2/config.json", {"relative_attention_max_distance": distance})
+            for distance in (0, 8, "x", None)
+        ),
+        (BundleKind.STABLE_DIFFUSION_3, "transformer/config.json", {"sample_size": 64}),
+        (BundleKind.PIXART, "transformer/config.json", {"activation_fn": "made up"}),
+        (BundleKind.PIXART, "transformer/config.json", {"interpolation_scale": "x"}),
+        (BundleKind.PIXART, "transformer/config.json", {"num_embeds_ada_norm": None}),
+        (BundleKind.PIXART, "transformer/config.json", {"norm_eps": "x"}),
+    ],
+)
+def test_values_of_the_families(kind: BundleKind, path: str, values: dict[str, Any], tmp_path: Path) -> None:
+    """Each fails when the class is made or at the first prompt; found with the real library."""
+    assert ("invalid_config_json", path) in findings(judged(kind, tmp_path, put(path, **values)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "values"),
+    [
+        (BundleKind.STABLE_DIFFUSION, UNET, {"mid_block_type": None}),
+        (BundleKind.STABLE_DIFFUSION, UNET, {"down_block_types": ["DownBlock2D"] * 2}),
+        (BundleKind.STABLE_DIFFUSION, VAE, {"mid_block_add_attention": False}),
+        (BundleKind.STABLE_DIFFUSION, VAE, {"use_post_quant_conv": False}),
+        (BundleKind.STABLE_DIFFUSION, VAE, {"up_block_types": ["UpDecoderBlock2D"]}),
+        (BundleKind.FLUX, "transformer/config.json", {"guidance_embeds": False}),
+        (BundleKind.FLUX, "transformer/config.json", {"num_layers": 0}),
+        (BundleKind.FLUX, "transformer/config.json", {"num_single_layers": 0}),
+        (BundleKind.STABLE_DIFFUSION_3, "transformer/config.json", {"qk_norm": "made up"}),
+        (BundleKind.STABLE_DIFFUSION_3, "transformer/config.json", {"sample_size": None}),
+        (BundleKind.PIXART, "transformer/config.json", {"caption_channels": None}),
+        (BundleKind.PIXART, "transformer/config.json", {"attention_bias": False}),
+        (BundleKind.STABLE_DIFFUSION_XL, UNET, {"addition_time_embed_dim": 8}),
+        (BundleKind.STABLE_DIFFUSION_XL, UNET, {"addition_time_embed_dim": None}),
+    ],
+)
+def test_weights_of_another_config(kind: BundleKind, path: str, values: dict[str, Any], tmp_path: Path) -> None:
+    """Layers of the file that the config leaves out are dropped by the library, which says so in its log alone."""
+    assert "weights_shape_mismatch" in [code for code, _ in findings(judged(kind, tmp_path, put(path, **values)))]
+
+
+@pytest.mark.parametrize(
+    "values", [{"norm_elementwise_affine": True}, {"caption_channels": 32, "norm_elementwise_affine": 1}]
+)
+def test_norms_that_the_file_does_not_have(values: dict[str, Any], tmp_path: Path) -> None:
+    """PixArt's have no weights of their own, but where the config says so."""
+    said = findings(judged(BundleKind.PIXART, tmp_path, put("transformer/config.json", **values)))
+
+    assert [code for code, _ in said] == ["weights_incomplete"]
+
+
+def test_blocks_of_a_vae_that_attend(tmp_path: Path) -> None:
+    """Their attentions are tensors of the file."""
+    blocks = ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"]
+    said = findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, put(VAE, up_block_types=blocks)))
+
+    assert [code for code, _ in said] == ["weights_incomplete"]
+
+
+def test_an_embedding_that_the_file_does_not_have(tmp_path: Path) -> None:
+    """Whatever kind it is of."""
+    said = findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, put(UNET, addition_embed_type="text")))
+
+    assert [code for code, _ in said] == ["weights_incomplete"]
+
+
+@pytest.mark.parametrize("kind", [BundleKind.FLUX, BundleKind.STABLE_DIFFUSION_3])
+def test_a_vae_that_does_not_say_its_scale(kind: BundleKind, tmp_path: Path) -> None:
+    """The class has that of Stable Diffusion 1, which has no shift."""
+
+    def change(root: Path) -> None:
+        config = json.loads((root / VAE).read_text())
+        del config["scaling_factor"]
+        (root / VAE).write_text(json.dumps(config))
+
+    assert findings(judged(kind, tmp_path, change)) == [("config_defaults", VAE)]
+
+
+def test_configs_that_were_exchanged(tmp_path: Path) -> None:
+    """Both text encoders of SDXL are of one width here; each config names the class it was saved as."""
+    other = "text_encoder_2/config.json"
+
+    def exchange(root: Path) -> None:
+        one, two = (root / TEXT).read_bytes(), (root / other).read_bytes()
+        (root / TEXT).write_bytes(two)
+        (root / other).write_bytes(one)
+
+    assert ("component_class_mismatch", TEXT) in findings(judged(BundleKind.STABLE_DIFFUSION_XL, tmp_path, exchange))
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"add_watermarker": True}, "pipeline_class_unavailable"),
+        ({"add_watermarker": "x"}, "pipeline_class_unavailable"),
+        ({"force_zeros_for_empty_prompt": None}, "invalid_model_index_json"),
+        ({"add_watermarker": False, "force_zeros_for_empty_prompt": False}, None),
+        ({"add_watermarker": None}, None),
+    ],
+)
+def test_flags_of_the_index(values: dict[str, Any], code: str | None, tmp_path: Path) -> None:
+    """One needs a package that runtimes lack; the other is true where nothing is said, and false where null is."""
+    said = findings(judged(BundleKind.STABLE_DIFFUSION_XL, tmp_path, put("model_index.json", **values)))
+
+    assert said == ([] if code is None else [(code, "model_index.json")])
+
+
+@pytest.mark.parametrize("name", ["lora_A.weight", "processor.to_k_ip.0.weight"])
+def test_what_tools_add_to_weights_is_left_alone(name: str, tmp_path: Path) -> None:
+    """A class ignores it, as diffusers does; a part of its own is another matter."""
+
+    def change(root: Path) -> None:
+        path = "unet/diffusion_pytorch_model.safetensors"
+        extra = Tensor("F32", (2,), bytes(8))
+        edit_tensors(path, lambda tensors: {**tensors, f"mid_block.attentions.0.{name}": extra})(root)
+
+    assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, change)) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"latents_mean": [0.0] * 2}, {"latents_mean": "x"}, {"latents_std": [0.0] * 4}, {"latents_std": [None] * 4}],
+)
+def test_a_middle_of_latents(values: dict[str, Any], tmp_path: Path) -> None:
+    """SDXL calculates with both, a number for each channel, where both are said."""
+    sound = {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4}
+    write_bundle(BundleKind.STABLE_DIFFUSION_XL, tmp_path)
+
+    put(VAE, **sound)(tmp_path)
+    before = findings(validate(tmp_path))
+    put(VAE, **values)(tmp_path)
+
+    assert before == []
+    assert findings(validate(tmp_path)) == [("invalid_config_json", VAE)]
+
+
+@pytest.mark.parametrize(
+    "values", [{"hidden_act": "made up"}, {"hidden_act": 1}, {"layer_norm_eps": 0}, {"num_attention_heads": 3}]
+)
+def test_a_safety_checker_that_cannot_be_made(values: dict[str, Any], tmp_path: Path) -> None:
+    """Its vision model is a config within the config."""
+    root = write_base("sd-tiny", tmp_path)
+    path = "safety_checker/config.json"
+    vision = json.loads((root / path).read_text())["vision_config"]
+
+    put(path, vision_config={**vision, **values})(root)
+
+    assert findings(validate(root)) == [("invalid_config_json", path)]
+
+
+@pytest.mark.parametrize("side", [0, -1, "x", True])
+def test_sides_of_pictures_are_numbers(side: Any, tmp_path: Path) -> None:
+    """Of what the safety checker is shown."""
+    said = findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, put(IMAGES, size={"shortest_edge": side})))
+
+    assert said == [("invalid_config_json", IMAGES)]
+
+
+def test_a_tensor_of_an_index_that_the_model_does_without(tmp_path: Path) -> None:
+    """It is in no shard, and of no layer of the model, whose layers are all there."""
+    root = write_base("sdxl-tiny-sharded", tmp_path)
+    path = "unet/diffusion_pytorch_model.safetensors.index.json"
+    shards = json.loads((root / path).read_text())["weight_map"]
+
+    put(path, weight_map={**shards, "made.up": next(iter(shards.values()))})(root)
+    report = validate(root)
+
+    assert findings(report) == []
+    assert ("shard_index_disagrees", path) in notices(report)
+
+
+def test_a_vae_that_encodes_nothing(tmp_path: Path) -> None:
+    """Drawing from text decodes alone: no tensor of the encoder is missed."""
+
+    def change(root: Path) -> None:
+        path = "vae/diffusion_pytorch_model.safetensors"
+        edit_tensors(path, lambda all_: {name: one for name, one in all_.items() if not name.startswith("encoder.")})(
+            root
+        )
+
+    assert findings(judged(BundleKind.STABLE_DIFFUSION, tmp_path, change)) == []

@@ -1,5 +1,6 @@
 """The rules on tokenizers: which files are read, and what they have to hold."""
 
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -117,9 +118,12 @@ def test_merges_as_other_systems_write_them(clip: Path) -> None:
 
 def test_large_files_are_judged_by_their_ends(tmp_path: Path) -> None:
     """A full-size vocabulary is not parsed; cut off anywhere, it is found all the same."""
-    words = {"<|startoftext|>": 0, "<|endoftext|>": 1}  # within the small text encoder
-    words |= {f"word{number:06}</w>": number for number in range(2, 40_000)}
-    merges = [f"w{number} x{number}" for number in range(39_500)]
+    symbols = [chr(0x4E00 + number) for number in range(518)]
+    words = {"<|startoftext|>": 518, "<|endoftext|>": 519}  # within the small text encoder
+    words |= {symbol: number for number, symbol in enumerate(symbols)}
+    pairs = list(itertools.islice(itertools.product(symbols, repeat=2), 40_000))
+    words |= {"".join(pair): number for number, pair in enumerate(pairs, 520)}
+    merges = [" ".join(pair) for pair in pairs]
     root = write_base("sd-tiny", tmp_path)
     vocab, merged = root / "tokenizer" / "vocab.json", root / "tokenizer" / "merges.txt"
     whole, lines = json.dumps(words), "#version: 0.2\n" + "\n".join(merges) + "\n"
@@ -131,13 +135,49 @@ def test_large_files_are_judged_by_their_ends(tmp_path: Path) -> None:
         (whole[: len(whole) // 2], lines),
         (whole, lines[: len(lines) // 2].rpartition("\n")[0] + "\n"),
         (whole, lines[: len(lines) // 2]),
+        (whole, lines.rstrip().rpartition("\n")[0] + "\n"),
     ):
         vocab.write_text(text)
         merged.write_text(listed)
         said.append([path for _, path in findings(validate(root))])
 
     in_vocab, in_merges = ["tokenizer/vocab.json"], ["tokenizer/merges.txt"]
-    assert said == [[], in_vocab, in_vocab, in_merges, in_merges]
+    assert said == [[], in_vocab, in_vocab, in_merges, in_merges, in_merges]
+
+
+def test_a_vocabulary_that_is_a_list(clip_json: Path) -> None:
+    """Words are numbered by their places; each may be the first of a list (transformers 5)."""
+    path = clip_json / "tokenizer" / "tokenizer.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    words = document["model"]["vocab"]
+    said = []
+
+    for listed in (list(words), [[word, number] for word, number in words.items()]):
+        document["model"]["vocab"] = listed
+        path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        said.append(findings(validate(clip_json)))
+
+    assert said == [[], []]
+
+
+@pytest.mark.parametrize("lost", [slice(1, 2), slice(1, 5), slice(2, 3), slice(-2, -1)])
+def test_a_merge_that_is_lost(clip: Path, lost: slice) -> None:
+    """At the start, in the middle or at the end: its word has a number, and nothing gives it."""
+    path = clip / "tokenizer" / "merges.txt"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    del lines[lost]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+    assert findings(validate(clip)) == [("invalid_tokenizer_files", "tokenizer/merges.txt")]
+
+
+def test_merges_in_another_order(clip: Path) -> None:
+    """Which of them is lost nobody can tell there."""
+    path = clip / "tokenizer" / "merges.txt"
+    version, *merges = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([version, *reversed(merges)]) + "\n", encoding="utf-8")
+
+    assert findings(validate(clip)) == []
 
 
 @pytest.mark.parametrize(
@@ -147,6 +187,8 @@ def test_large_files_are_judged_by_their_ends(tmp_path: Path) -> None:
         lambda content: content.pop("model"),
         lambda content: content.update(surprise=1),
         lambda content: content.update(version="2.0"),
+        lambda content: content.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "!"}),
+        lambda content: content["model"].update(vocab=[]),
         lambda content: content["model"].update(type="Magic"),
         lambda content: content["model"].update(type="Unigram"),
         lambda content: content["model"].update(vocab={}),
@@ -276,7 +318,7 @@ def test_marks_of_t5(t5: Path) -> None:
     path = t5 / "tokenizer" / "special_tokens_map.json"
     edit(path, lambda content: content.update(additional_special_tokens=["<extra_id_0>"]))
     some = validate(t5)
-    edit(path, lambda content: content.update(additional_special_tokens=["mine"]))
+    edit(path, lambda content: content.update(additional_special_tokens=["<mine>"]))
 
     assert findings(some) == [("invalid_config_json", "tokenizer/special_tokens_map.json")]
     assert findings(validate(t5)) == []

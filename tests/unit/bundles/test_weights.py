@@ -235,6 +235,54 @@ def test_pickles_are_a_matter_of_policy(tmp_path: Path) -> None:
     assert (allowed.tier, allowed.components[0].tensors, allowed.load_dtype) == (SecurityTier.PICKLE, None, None)
 
 
+def write_names(path: Path, names: list[str], how: int = zipfile.ZIP_STORED) -> None:
+    """As torch writes them: each a text of its own in the pickle, which is packed in no way."""
+    path.parent.mkdir(exist_ok=True)
+    texts = b"".join(b"X" + struct.pack("<I", len(name)) + name.encode() + b"q\x01" for name in names)
+    with zipfile.ZipFile(path, "w", how) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}q\x00(" + texts + b"u.")
+        archive.writestr("archive/data/0", bytes(64))
+
+
+def test_a_pickle_names_the_tensors_that_the_model_is_made_of(tmp_path: Path) -> None:
+    """Without being unpickled; with and without the prefix."""
+    (tmp_path / "text_encoder").mkdir()
+    (tmp_path / "text_encoder/config.json").write_text(json.dumps(CLIP_CONFIG))
+    path = tmp_path / "text_encoder/pytorch_model.bin"
+    names = list(CLIP_SHAPES)
+    said = []
+
+    for there in (names, [name.removeprefix("text_model.") for name in names], names[1:], ["conv_in.weight"]):
+        write_names(path, there)
+        said.append([code for code, _ in fatal_of(examine(bundle_of(tmp_path, CLIP)))])
+
+    assert said == [[], [], ["weights_incomplete"], ["weights_incomplete"]]
+
+
+def test_of_a_pickle_that_is_packed_nothing_is_claimed(tmp_path: Path) -> None:
+    """Torch packs none; a file of old is a stream of pickles."""
+    (tmp_path / "text_encoder").mkdir()
+    (tmp_path / "text_encoder/config.json").write_text(json.dumps(CLIP_CONFIG))
+    write_names(tmp_path / "text_encoder/pytorch_model.bin", ["conv_in.weight"], zipfile.ZIP_DEFLATED)
+
+    assert fatal_of(examine(bundle_of(tmp_path, CLIP))) == []
+
+
+@pytest.mark.parametrize("at", [42, 20, 24, 10])
+def test_a_directory_that_lies(tmp_path: Path, at: int) -> None:
+    """Places and sizes that lead out of the file are no reason to fail."""
+    (tmp_path / "text_encoder").mkdir()
+    (tmp_path / "text_encoder/config.json").write_text(json.dumps(CLIP_CONFIG))
+    path = tmp_path / "text_encoder/pytorch_model.bin"
+    write_names(path, list(CLIP_SHAPES))
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\x01\x02")
+    content[entry + at : entry + at + 2] = b"\xff\xff"
+    path.write_bytes(content)
+
+    assert {code for code, _ in fatal_of(examine(bundle_of(tmp_path, CLIP)))} <= {"weights_incomplete"}
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [

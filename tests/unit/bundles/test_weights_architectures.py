@@ -64,7 +64,20 @@ def test_known_models(class_name: str, config: dict[str, Any], tensors: int, par
 
 @pytest.mark.parametrize(
     "unusable",
-    [{"block_out_channels": "320"}, {"in_channels": None}, {"down_block_types": ["NoBlock2D"] * 4}],
+    [
+        {"block_out_channels": "320"},
+        {"in_channels": None},
+        {"down_block_types": ["NoBlock2D"] * 4},
+        {"mid_block_type": "NoBlock2D"},
+        {"attention_head_dim": [3, 3, 3, 3]},
+        {"attention_head_dim": None},
+        {"attention_head_dim": 0},
+        {"only_cross_attention": [True, False]},
+        {"encoder_hid_dim_type": "text_proj"},
+        {"encoder_hid_dim": 16, "encoder_hid_dim_type": "made up"},
+        {"addition_embed_type": "made up"},
+        {"transformer_layers_per_block": "1"},
+    ],
 )
 def test_configs_of_which_no_model_can_be_made(unusable: dict[str, Any]) -> None:
     """The library raises on them, whatever the weights are."""
@@ -76,9 +89,8 @@ def test_configs_of_which_no_model_can_be_made(unusable: dict[str, Any]) -> None
     "odd",
     [
         {"class_embed_type": "timestep"},
-        {"only_cross_attention": [True, False, False, False]},
+        {"only_cross_attention": "yes"},
         {"down_block_types": ["AttnDownBlock2D"] * 4},
-        {"attention_head_dim": [3, 3, 3, 3]},
         {"transformer_layers_per_block": {"a": 1}},
     ],
 )
