@@ -131,12 +131,24 @@ def test_every_command_is_in_the_reference() -> None:
     assert _page_headings("cli.md")[1:] == [f"pumas-agent {name}" for name in program.commands]
 
 
+def _shared() -> dict[str, str]:
+    """Files and folders that are installed beside the code, and where."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    return dict(wheel["shared-data"])
+
+
+def test_every_page_comes_with_the_package() -> None:
+    """Under the name that an alert has for it, so that its runbook is there where the agent runs."""
+    pages = {f"docs/{page.relative_to(DOCS).parts[0]}" for page in DOCS.rglob("*.md")}
+
+    assert {page: f"share/doc/pumas-agent/{page}" for page in pages}.items() <= _shared().items()
+
+
 def test_every_command_is_in_the_manual_page() -> None:
     """Which is installed where `man` looks for it."""
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     page = (DOCS / "man" / "pumas-agent.1").read_text()
 
-    assert wheel["shared-data"] == {"docs/man/pumas-agent.1": "share/man/man1/pumas-agent.1"}
+    assert _shared()["docs/man/pumas-agent.1"] == "share/man/man1/pumas-agent.1"
     assert set(re.findall(r"^\.SS (\w+)", page, re.MULTILINE)) == set(program.commands)
 
 

@@ -222,7 +222,7 @@ class Methods:
 
     async def register(self, spec: ExternalBundleSpec, request: Request) -> ModelImportResult:
         """Register, watch, and judge once more: what happened before the watches stood was not seen."""
-        request.progress("judging the bundle", 0, None, "bundles")
+        request.progress("judging", 0, 1, "bundles")
         result = await self._parts.registrar.register(spec)
         if result.success and result.model_id is not None:
             await self._follow()
