@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,10 @@ class Agent:
         self._stopping.append(judges.close)
         watch = settings.watch
         self.queue = ReconcileQueue(
-            self._run, DirtySet(watch.debounce_ms / 1000, watch.max_delay_ms / 1000), on_fault=self._on_fault
+            self._run,
+            DirtySet(watch.debounce_ms / 1000, watch.max_delay_ms / 1000),
+            on_fault=self._on_fault,
+            upcoming=self._upcoming,
         )
         self.watcher = WatchdogWatcher(
             self._on_event,
@@ -264,6 +267,12 @@ class Agent:
             lambda relative: library_scope(relative, lambda model_id: catalog.get(model_id) is not None),
         )
         self.watcher.start()
+
+    def _upcoming(self, scopes: Sequence[str]) -> None:
+        """While a bundle waits to be quiet, the process that judges it is started."""
+        entries = map(self.library.catalog.get, scopes)
+        if any(entry is not None and entry.is_bundle for entry in entries):
+            self._judges.prepare()
 
     def _on_event(self, scope: str, reason: str) -> None:
         """What the watcher says. Called on its threads."""

@@ -13,10 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from pumas_agent.bundles.look import Look
 from pumas_agent.bundles.policy import Policy
 from pumas_agent.contracts.errors import AssetUnresponsive, InternalError
 from pumas_agent.patience import time_limit
+
+log = structlog.get_logger(__name__)
 
 MAX_LINE = 64 * 1024 * 1024
 """Bytes of an answer; the bounds of the walk keep the largest below it."""
@@ -128,9 +132,13 @@ class _Worker:
             raise _WorkerDied(str(error)) from error
         return answer
 
-    def kill(self) -> None:
+    def stay(self) -> None:
+        """There is something to do for it."""
         if self.retirement is not None:
             self.retirement.cancel()
+
+    def kill(self) -> None:
+        self.stay()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._stdin.close()
@@ -176,7 +184,17 @@ class JudgePool:
         self._idle: list[_Worker] = []
         self._silent: set[Path] = set()
         """Roots that did not answer the last time: nobody waits long behind them again."""
+        self._preparing: asyncio.Task[None] | None = None
         self._closed = False
+
+    def prepare(self) -> None:
+        """Have a process ready: work is about to come, and to start one takes longer than a look."""
+        if self._idle:
+            worker = self._idle.pop()
+            worker.stay()
+            self._rest(worker)
+        elif not (self._closed or self._workers or self._preparing):
+            self._preparing = asyncio.create_task(self._prepare(), name="judge prepare")
 
     async def judge(self, root: Path, *, urgent: bool = False) -> Look:
         """Look at the bundle at `root`; `urgent` when somebody waits for the answer.
@@ -214,6 +232,9 @@ class JudgePool:
         if self._closed:
             return
         self._closed = True
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.wait({self._preparing})
         for worker in self._workers:
             worker.kill()
         turns = [await self._turns.take(urgent=True) for _ in range(self._size)]  # now nobody works
@@ -244,20 +265,31 @@ class JudgePool:
         except BaseException:  # a caller that was cancelled leaves it busy: it could not take the next request
             await self._end(worker)
             raise
-        worker.retirement = asyncio.get_running_loop().call_later(self._idle_s, self._retire, worker)
-        self._idle.append(worker)
+        self._rest(worker)
         return answer
 
     async def _worker(self) -> _Worker:
         """The one that worked last, so that the others can retire; else a new one."""
+        if self._preparing is not None and not self._idle:
+            await asyncio.wait({self._preparing})
         self._require_open()
         while self._idle:
             worker = self._idle.pop()
-            assert worker.retirement is not None
-            worker.retirement.cancel()
+            worker.stay()
             if worker.alive:
                 return worker
             self._workers.discard(worker)
+        return await self._start()
+
+    async def _prepare(self) -> None:
+        try:
+            self._rest(await self._start())
+        except (_WorkerDied, InternalError, OSError) as error:  # whoever needs one will be told
+            log.debug("judge.not_prepared", reason=str(error))
+        finally:
+            self._preparing = None
+
+    async def _start(self) -> _Worker:
         worker = await _Worker.start()
         self._workers.add(worker)
         try:
@@ -273,6 +305,10 @@ class JudgePool:
             await worker.end()
         finally:
             self._workers.discard(worker)
+
+    def _rest(self, worker: _Worker) -> None:
+        worker.retirement = asyncio.get_running_loop().call_later(self._idle_s, self._retire, worker)
+        self._idle.append(worker)
 
     def _retire(self, worker: _Worker) -> None:
         self._idle.remove(worker)

@@ -112,6 +112,11 @@ class DirtySet:
             top = self._top()
             return None if top is None else max(0.0, top[0] - self._clock.monotonic())
 
+    def waiting(self) -> tuple[str, ...]:
+        """The scopes that are not due yet."""
+        with self._lock:
+            return tuple(self._waiting)
+
     def finished(self, scope: str) -> None:
         """The run of `scope` is over; marks it got meanwhile now wait their time."""
         with self._lock:

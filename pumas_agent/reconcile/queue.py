@@ -1,7 +1,7 @@
 """Runs what is due on the event loop. Owns parallelism, retries and who waits for a run; never what a run does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -29,6 +29,7 @@ class ReconcileQueue:
         dirty: where the marks are kept; nobody else takes from it.
         parallel: how many runs at a time.
         on_fault: told `(scope, what was raised)` on the event loop.
+        upcoming: told on the event loop which scopes wait their time, so that what a run needs can be made ready.
         retry_s: seconds until the first retry, doubled by each further one.
         retry_max_s: the most it is doubled to.
     """
@@ -40,6 +41,7 @@ class ReconcileQueue:
         *,
         parallel: int = 4,
         on_fault: Callable[[str, BaseException], None],
+        upcoming: Callable[[Sequence[str]], None] = lambda _: None,
         retry_s: float = 1.0,
         retry_max_s: float = 60.0,
     ) -> None:
@@ -47,6 +49,7 @@ class ReconcileQueue:
         self._dirty = dirty
         self._parallel = parallel
         self._on_fault = on_fault
+        self._upcoming = upcoming
         self._retry_s = retry_s
         self._retry_max_s = retry_max_s
         self._failures: dict[str, int] = {}
@@ -116,6 +119,8 @@ class ReconcileQueue:
                 )
                 self._runs.add(task)
                 task.add_done_callback(self._ended)
+            if waiting := self._dirty.waiting():
+                self._upcoming(waiting)
             delay = self._dirty.due_in() if len(self._runs) < self._parallel else None
             try:
                 async with asyncio.timeout(delay):

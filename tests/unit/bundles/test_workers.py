@@ -103,6 +103,56 @@ async def test_ends_when_idle(bundle: Path) -> None:
         assert (await judges.judge(bundle)).report.is_valid
 
 
+async def test_a_process_is_ready_before_the_work_comes(bundle: Path) -> None:
+    """One, however often it is asked for, and the work that comes is its own; without any, it ends like the others."""
+    async with pool(size=2, idle_s=0.5) as judges:
+        judges.prepare()
+        judges.prepare()
+        await until(lambda: judges.processes() == {"busy": 0, "idle": 1})
+        (prepared,) = workers()
+        judges.prepare()
+        await judges.judge(bundle)
+
+        assert workers() == [prepared]
+        await until(lambda: workers() == [])
+
+
+async def test_a_process_that_would_end_now_waits_for_the_work_that_comes(bundle: Path) -> None:
+    """It is asked to be ready again and again for longer than it would stay by itself."""
+    async with pool(idle_s=0.2) as judges:
+        await judges.judge(bundle)
+        before = workers()
+        for _ in range(40):
+            judges.prepare()
+            await asyncio.sleep(0.01)
+
+        await judges.judge(bundle)
+        assert workers() == before
+
+
+async def test_work_that_comes_meanwhile_waits_for_the_process_that_starts(bundle: Path) -> None:
+    async with pool() as judges:
+        judges.prepare()
+        assert (await judges.judge(bundle)).report.is_valid
+
+        assert len(workers()) == 1
+
+
+async def test_a_pool_that_is_closed_while_it_prepares_leaves_no_process() -> None:
+    async with pool() as judges:
+        judges.prepare()
+        await until(lambda: workers() != [])
+    assert workers() == []
+
+
+async def test_a_process_is_prepared_by_nobody_after_the_end() -> None:
+    async with pool() as judges:
+        pass
+    judges.prepare()
+    await asyncio.sleep(0)
+    assert workers() == []
+
+
 async def test_a_process_that_dies_is_replaced(bundle: Path) -> None:
     """A request whose process is killed is answered by another one."""
     async with pool() as judges:

@@ -72,6 +72,23 @@ async def queue(runs: Runs) -> AsyncIterator[ReconcileQueue]:
     await queue.stop()
 
 
+async def test_what_waits_its_time_is_told_before_it_runs(runs: Runs) -> None:
+    """So that what a run needs can be made ready meanwhile."""
+    told: list[tuple[tuple[str, ...], int]] = []
+    queue = ReconcileQueue(
+        runs,
+        DirtySet(0.1, CEILING),
+        on_fault=runs.on_fault,
+        upcoming=lambda scopes: told.append((tuple(scopes), len(runs.began))),
+    )
+    queue.start()
+    queue.mark_dirty("a", "event")
+    await until(lambda: runs.ended == ["a"])
+    await queue.stop()
+
+    assert set(told) == {(("a",), 0)}
+
+
 async def test_a_marked_scope_runs_once(queue: ReconcileQueue, runs: Runs) -> None:
     """Many marks in a short time are one run, with their reasons."""
     for _ in range(100):
