@@ -16,8 +16,8 @@ RACY_NS = 2_000_000_000
 """Clocks of filesystems are coarse (two seconds on FAT): a later change within this may leave the same times."""
 
 
-_ROW = struct.Struct("<qqqQQQQ")
-"""One `Stat`, eight bytes a number."""
+_ROW = struct.Struct("<qqqQQqQ")
+"""One `Stat`, eight bytes a number. Times may be before 1970; sizes and, on some systems, devices may be below zero."""
 _ABSENT = (0, 0, 0, 0, 0, 0)
 _MOST_NS = 2**63 - 1
 

@@ -183,6 +183,12 @@ def test_a_time_beyond_what_eight_bytes_hold_counts_as_changed(tmp_path: Path) -
     assert far.is_racy(status.ctime_ns, local=False)
 
 
+def test_a_signature_holds_whatever_a_filesystem_may_say() -> None:
+    """A FUSE program says what it likes: inodes of 64 bits, sizes and devices below zero, times long ago."""
+    odd = Stat(-5, 0, -1, 2**64 - 1, 0o100644, -2, 2**32 - 1)
+    assert list(StatSignature.of_entries("/r", [("/r", odd), ("/r/x", 40)]).entries) == [("/r", odd), ("/r/x", 40)]
+
+
 def test_a_signature_of_names_that_are_no_text_is_what_was_walked(tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/line\nbreak \xff"
     Path(os.fsdecode(odd)).touch()
